@@ -1,0 +1,1 @@
+"""The agent on a GPU machine: samples, publishes, and runs commands."""

@@ -1,0 +1,1 @@
+"""Samplers: where readings come from (NVML, nvidia-smi, simulated), and the host around the cards."""

@@ -1,0 +1,1 @@
+"""The command line: a file a subcommand, which composes the parts."""

@@ -1,0 +1,46 @@
+"""Where things lie in the data folder (`--data`, `./data` by default)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """The data folder's layout; nothing is created by asking."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings that go with this data, if a person wrote any."""
+        return self.root / "gpumon.toml"
+
+    @property
+    def database(self) -> Path:
+        """The master's SQLite database."""
+        return self.root / "gpumon.db"
+
+    @property
+    def master_secret(self) -> Path:
+        """The password with which the master and its machine's own tools log in to the broker (mode 0600)."""
+        return self.root / "master.secret"
+
+    @property
+    def session_secret(self) -> Path:
+        """The key that signs the page's sessions (mode 0600)."""
+        return self.root / "session.secret"
+
+    @property
+    def first_login(self) -> Path:
+        """The first admin's generated password, where no terminal could show it (mode 0600)."""
+        return self.root / "first-login"
+
+    def agent(self, worker_id: str) -> Path:
+        """Return the folder in which one agent keeps its identity, inventory and command journal."""
+        return self.root / "agent" / worker_id
+
+    def token_file(self, worker_id: str) -> Path:
+        """Return where `gpumon worker add` writes a worker's token (mode 0600)."""
+        return self.root / "tokens" / f"{worker_id}.token"

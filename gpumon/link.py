@@ -1,0 +1,243 @@
+"""The MQTT link that agents, masters and `gpumon run` share: paho-mqtt with the habits that gpumon needs.
+
+It connects in its own thread and keeps trying (exponential backoff with jitter, so that a thousand agents do not come
+back in step), subscribes again on every connect, says why it is not connected in one line, and never lets a handler's
+mistake end the thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gpumon.address import BrokerAddress
+from gpumon.errors import SettingError
+from gpumon.log import OncePer
+
+logger = logging.getLogger(__name__)
+
+KEEPALIVE_S = 30
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+MAX_QUEUED_MESSAGES = 10_000
+
+# MQTT 3.1.1 section 3.2.2.3, table 3.1, as paho's MQTT 5 reason codes name them.
+_REFUSED_LOGIN = frozenset({"Bad user name or password", "Not authorized"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who logs in to the broker."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """A message as it came from the broker."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes (QoS 1, retained) when this connection dies."""
+
+    topic: str
+    payload: bytes
+
+
+MessageHandler = Callable[[InboundMessage], None]
+
+
+class MqttLink:
+    """A connection to the broker that stays, or comes back.
+
+    Constructing it does nothing; `start()` begins connecting in the background and `stop()` says goodbye properly.
+    Handlers and `on_connected` callbacks run in the link's own thread and must not block.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        client_id: str,
+        credentials: Credentials | None = None,
+        cafile: Path | None = None,
+        will: Will | None = None,
+    ) -> None:
+        self.address = address
+        self.problem: str | None = "not connected yet"
+        self._credentials = credentials
+        self._cafile = cafile
+        self._will = will
+        self._subscriptions: list[tuple[str, int]] = []
+        self._last_acknowledged: paho.MQTTMessageInfo | None = None
+        self._on_connected: list[Callable[[], None]] = []
+        self._connected = threading.Event()
+        self._stopping = False
+        self._attempts = 0
+        self._due = OncePer(60.0)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=True,
+            protocol=paho.MQTTv311,
+        )
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted this connection and it has not ended since."""
+        return self._connected.is_set()
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait until the broker has accepted the connection; False where it did not within `timeout_s`."""
+        return self._connected.wait(timeout_s)
+
+    def subscribe(self, topic_filter: str, qos: int, handler: MessageHandler) -> None:
+        """Hand messages that match `topic_filter` to `handler`, on this and every later connection."""
+
+        def received(_client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+            inbound = InboundMessage(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
+            self._guarded(lambda: handler(inbound))
+
+        self._subscriptions.append((topic_filter, qos))
+        self._client.message_callback_add(topic_filter, received)
+        if self.is_connected:
+            self._client.subscribe(topic_filter, qos)
+
+    def on_connected(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every successful connect, once the subscriptions have been sent."""
+        self._on_connected.append(callback)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
+        """Send a message; one of QoS 1 waits for the connection to come back, one of QoS 0 is dropped without it.
+
+        Returns False where the message was dropped.
+        """
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        if qos > 0:
+            if info.rc == paho.MQTT_ERR_NO_CONN:  # paho has queued it all the same
+                info.rc = paho.MQTT_ERR_SUCCESS
+            self._last_acknowledged = info
+        return info.rc == paho.MQTT_ERR_SUCCESS
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the broker has acknowledged the last message of QoS 1, and so those before it."""
+        if self._last_acknowledged is None:
+            return True
+        try:
+            self._last_acknowledged.wait_for_publish(timeout_s)
+            return self._last_acknowledged.is_published()
+        except (ValueError, RuntimeError):
+            return False
+
+    def start(self) -> None:
+        """Begin connecting in the background.
+
+        Raises SettingError: when the CA file cannot be used.
+        """
+        client = self._client
+        client.on_connect = self._connect_answered
+        client.on_connect_fail = self._connect_failed
+        client.on_disconnect = self._disconnected
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(MAX_QUEUED_MESSAGES)
+        if self._credentials is not None:
+            client.username_pw_set(self._credentials.username, self._credentials.password)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        if self.address.tls:
+            client.tls_set_context(self._tls_context())
+        self._back_off()
+        client.connect_async(self.address.host, self.address.port, keepalive=KEEPALIVE_S)
+        client.loop_start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Send what is queued, disconnect so that the broker discards the will, and end the thread."""
+        self._stopping = True
+        if self.is_connected:
+            self.flush(timeout_s)
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._connected.clear()
+
+    def _tls_context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=str(self._cafile) if self._cafile else None)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError(f"CA file {self._cafile} cannot be used: {error}") from error
+
+    def _connect_answered(
+        self,
+        _client: Any,
+        _userdata: Any,
+        _flags: Any,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            name = reason.getName()
+            user = self._credentials.username if self._credentials else "(none)"
+            hint = f"user {user!r} or its token is not known there" if name in _REFUSED_LOGIN else name
+            self._report(f"the broker at {self.address} refused the connection: {hint}")
+            return
+        self._attempts = 0
+        self.problem = None
+        if self._subscriptions:
+            self._client.subscribe(self._subscriptions)
+        self._connected.set()
+        logger.info("connected to %s", self.address)
+        for callback in self._on_connected:
+            self._guarded(callback)
+
+    def _connect_failed(self, _client: Any, _userdata: Any) -> None:
+        self._report(f"no broker answers at {self.address}: is it running there, and does a firewall let this through?")
+        self._back_off()
+
+    def _disconnected(
+        self,
+        _client: Any,
+        _userdata: Any,
+        _flags: Any,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        was_connected = self._connected.is_set()
+        self._connected.clear()
+        if self._stopping:
+            return
+        if was_connected:
+            self._report(f"connection to {self.address} lost ({reason.getName()}); connecting again")
+        self._back_off()
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:
+            logger.exception("a message handler failed; the connection goes on")
+
+    def _report(self, problem: str) -> None:
+        self.problem = problem
+        if self._due(problem):
+            logger.warning(problem)
+
+    def _back_off(self) -> None:
+        longest = min(FIRST_RETRY_S * 2**self._attempts, LONGEST_RETRY_S)
+        self._attempts = min(self._attempts + 1, 10)
+        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret
+        self._client.reconnect_delay_set(delay, delay)

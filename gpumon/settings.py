@@ -1,0 +1,140 @@
+"""The settings: each is declared once here, with its bounds, its flag and what it is for.
+
+A setting `mqtt.port` is the flag `--mqtt-port`, the environment variable `GPUMON_MQTT_PORT` and the line `port` under
+`[mqtt]` in `gpumon.toml`; where a shorter flag is usual, it is declared beside it. How the sources are read and in
+which order they win is in `gpumon.settings_sources`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gpumon.messages import CommandPolicy
+
+
+def _setting(help: str, *, flag: str | None = None, env: str | None = None, **bounds: Any) -> Meta:  # noqa: A002
+    """Describe a setting: its help text, a flag or a second environment variable of its own, and its bounds."""
+    return Meta(description=help, extra={"flag": flag, "env": env}, **bounds)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all groups of settings."""
+
+
+class PageSettings(Section, frozen=True):
+    """The page and its API."""
+
+    port: Annotated[int, _setting("port of the page", flag="--port", ge=1, le=65535)] = 5000
+    threads: Annotated[
+        int,
+        _setting("threads that serve the page; each open page holds one for its live connection", ge=4, le=4096),
+    ] = 100
+    insecure_http: Annotated[
+        bool,
+        _setting(
+            "serve the page without TLS to other machines: only behind a proxy or in a container's own network",
+            flag="--insecure-http",
+        ),
+    ] = False
+    session_hours: Annotated[float, _setting("hours after which a log-in on the page ends", gt=0)] = 168.0
+
+
+class MqttSettings(Section, frozen=True):
+    """The embedded broker's ports, and the base of all topics."""
+
+    port: Annotated[int, _setting("port of the embedded broker on this machine", ge=1, le=65535)] = 1883
+    base: Annotated[str, _setting("first part of every topic", pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = "gpumon"
+
+
+class BrokerSettings(Section, frozen=True):
+    """Limits of the embedded broker, or another broker in its place."""
+
+    url: Annotated[str | None, _setting("another broker to use instead of the embedded one, mqtt[s]://HOST[:PORT]")] = (
+        None
+    )
+    username: Annotated[str | None, _setting("user name at that other broker")] = None
+    password_file: Annotated[str | None, _setting("file (mode 0600) with the password at that other broker")] = None
+    cafile: Annotated[str | None, _setting("CA certificate to verify that other broker with")] = None
+    max_packet_bytes: Annotated[int, _setting("largest MQTT packet that is taken", ge=1024)] = 2 * 1024 * 1024
+    max_queued_messages: Annotated[
+        int, _setting("messages that wait for a slow reader before its oldest are dropped", ge=10)
+    ] = 10_000
+
+
+class AgentSettings(Section, frozen=True):
+    """The agent on a GPU machine."""
+
+    master: Annotated[
+        str | None,
+        _setting("where the broker is: HOST, mqtt://HOST or mqtts://HOST", flag="--master", env="MASTER_URL"),
+    ] = None
+    worker_id: Annotated[
+        str | None,
+        _setting("name of this worker; the hostname by default", flag="--worker-id", env="WORKER_ID"),
+    ] = None
+    token_file: Annotated[str, _setting("file (mode 0600) with this worker's token", flag="--token-file")] = "token.txt"
+    username: Annotated[str | None, _setting("user name where it is not the worker's id", flag="--username")] = None
+    password_file: Annotated[
+        str | None,
+        _setting("file (mode 0600) with the password that goes with --username", flag="--password-file"),
+    ] = None
+    cafile: Annotated[str | None, _setting("CA certificate to verify the broker with", flag="--cafile")] = None
+    interval_s: Annotated[float, _setting("seconds between two samples", flag="--interval", ge=0.1, le=3600)] = 5.0
+    labels: Annotated[
+        dict[str, str],
+        _setting("label of this worker, KEY=VALUE; may be given several times", flag="--label"),
+    ] = {}
+    source: Annotated[
+        Literal["auto", "nvml", "nvidia-smi", "simulated"],
+        _setting("where readings come from; auto tries NVML, then nvidia-smi", flag="--source"),
+    ] = "auto"
+    commands: Annotated[CommandPolicy, _setting("which commands are run: any, listed (--allow-command) or none")] = (
+        "any"
+    )
+    allow_commands: Annotated[
+        list[str],
+        _setting(
+            "pattern of a command that may run, without a shell; may be given several times",
+            flag="--allow-command",
+        ),
+    ] = []
+    processes: Annotated[
+        Literal["full", "script", "none"],
+        _setting("what is shown of a GPU process's command line: full, program and script alone, or none"),
+    ] = "script"
+
+
+class MasterSettings(Section, frozen=True):
+    """The master: what it keeps, and for how long."""
+
+    save_interval_s: Annotated[
+        float, _setting("seconds between two writes of the latest readings to the database", ge=0.1, le=3600)
+    ] = 10.0
+    command_days: Annotated[float, _setting("days for which finished commands and their output are kept", gt=0)] = 90.0
+
+
+class LogSettings(Section, frozen=True):
+    """What is logged."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _setting("how much is logged to standard error")] = (
+        "info"
+    )
+
+
+class Settings(Section, frozen=True):
+    """Everything that can be set."""
+
+    data: Annotated[str, _setting("folder in which everything is kept", flag="--data")] = "./data"
+    host: Annotated[
+        str | None,
+        _setting("address to serve other machines on; without it this machine alone", flag="--host"),
+    ] = None
+    page: PageSettings = PageSettings()
+    mqtt: MqttSettings = MqttSettings()
+    broker: BrokerSettings = BrokerSettings()
+    agent: AgentSettings = AgentSettings()
+    master: MasterSettings = MasterSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,156 @@
+"""Reading settings: flags win, then the environment, then the file.
+
+The file is the one given with `--config`, else `DATA/gpumon.toml`, else `/etc/gpumon/gpumon.toml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from gpumon.datafolder import DataFolder
+from gpumon.errors import SettingError
+from gpumon.settings import Section, Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SYSTEM_SETTINGS_FILE = Path("/etc/gpumon/gpumon.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One setting as declared: its key, type, default, flag, environment variables and help."""
+
+    key: str
+    type: Any
+    default: Any
+    flag: str
+    variables: tuple[str, ...]
+    help: str
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the setting is on or off, so that its flag takes no value."""
+        return isinstance(self.default, bool)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the flag may be given several times."""
+        return isinstance(self.default, (list, dict))
+
+
+def declarations() -> dict[str, Declaration]:
+    """Return every setting by its key, in the order in which they are declared."""
+    return {declaration.key: declaration for declaration in _walk(Settings, "")}
+
+
+def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Put the sources together into settings.
+
+    `flags` holds values by setting key (absent or None where the flag was not given). Raises SettingError: naming the
+    source, the setting and what was expected.
+    """
+    known = declarations()
+    values: dict[str, Any] = {}
+    given = {key: (value, known[key].flag) for key, value in flags.items() if value is not None}
+    for key, declaration in known.items():
+        for variable in declaration.variables:
+            if variable in environment and key not in given:
+                given[key] = (environment[variable], variable)
+    values = {key: _converted(known[key], raw, source) for key, (raw, source) in given.items()}
+    for key, (raw, source) in _from_file(_settings_file(values, config), known).items():
+        if key not in values:
+            values[key] = _converted(known[key], raw, source, text=False)
+    return _assemble(values)
+
+
+def _walk(section: type[Section], prefix: str) -> Iterator[Declaration]:
+    hints = get_type_hints(section, include_extras=True)
+    for field in msgspec.structs.fields(section):
+        key = f"{prefix}{field.name}"
+        annotation = hints[field.name]
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            yield from _walk(annotation, f"{key}.")
+            continue
+        meta: msgspec.Meta = annotation.__metadata__[0]
+        extra = meta.extra or {}
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        variables = ("GPUMON_" + key.replace(".", "_").upper(), *([extra["env"]] if extra["env"] else []))
+        flag = extra["flag"] or "--" + key.replace(".", "-").replace("_", "-")
+        yield Declaration(key, annotation, default, flag, variables, meta.description or "")
+
+
+def _settings_file(values: Mapping[str, Any], config: Path | None) -> Path | None:
+    if config is not None:
+        if not config.is_file():
+            raise SettingError(f"settings file {config} is not there: check --config")
+        return config
+    beside_data = DataFolder(Path(values.get("data", Settings().data))).settings_file
+    return next((path for path in (beside_data, SYSTEM_SETTINGS_FILE) if path.is_file()), None)
+
+
+def _from_file(path: Path | None, known: Mapping[str, Declaration]) -> dict[str, tuple[Any, str]]:
+    if path is None:
+        return {}
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"settings file {path} cannot be read: {error}") from error
+    found = {}
+    for key, value in _flatten(document, known, ""):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise SettingError(f"{path} has an unknown setting {key}{hint}")
+        found[key] = (value, f"{key} in {path}")
+    return found
+
+
+def _flatten(table: Mapping[str, Any], known: Mapping[str, Declaration], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key not in known:
+            yield from _flatten(value, known, f"{key}.")
+        else:
+            yield key, value
+
+
+def _converted(declaration: Declaration, raw: Any, source: str, text: bool = True) -> Any:  # noqa: FBT001
+    if text and declaration.repeats:
+        raw = _split(declaration, raw, source)
+    try:
+        return msgspec.convert(raw, declaration.type, strict=not text)
+    except msgspec.ValidationError as error:
+        raise SettingError(f"{source}: {raw!r} cannot be used: {error}") from error
+
+
+def _split(declaration: Declaration, raw: str | list[str], source: str) -> list[str] | dict[str, str]:
+    items = [item for item in raw.split(",") if item] if isinstance(raw, str) else raw
+    if isinstance(declaration.default, list):
+        return items
+    pairs = [item.partition("=") for item in items]
+    for key, sign, _ in pairs:
+        if not sign or not key:
+            raise SettingError(f"{source}: {key!r} cannot be used: expected KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _assemble(values: Mapping[str, Any]) -> Settings:
+    top: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        if section:
+            top.setdefault(section, {})[name] = value
+        else:
+            top[key] = value
+    hints = get_type_hints(Settings)
+    return Settings(**{name: hints[name](**value) if isinstance(value, dict) else value for name, value in top.items()})

@@ -1,0 +1,105 @@
+"""MQTT topics: how they are built from a worker's id, and read back from a message.
+
+`Topics` knows the base (`gpumon` unless the setting `mqtt.base` says otherwise); everything else asks it, so that no
+other file spells a topic.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from enum import Enum
+
+from gpumon.errors import InvalidTopicError
+
+RESERVED_IDS = frozenset({"all", "master", "join", "audit"})
+_WORKER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+def check_worker_id(worker_id: str) -> str:
+    """Return `worker_id` if the contract allows it.
+
+    Raises InvalidTopicError: for reserved names and anything that is not `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`; `/`, `#`
+    and `+` have a meaning in topics.
+    """
+    if not _WORKER_ID.fullmatch(worker_id):
+        raise InvalidTopicError(
+            f"worker id {worker_id!r} is not allowed: use 1 to 63 letters, digits, '-' and '_', beginning with a "
+            "letter or digit"
+        )
+    if worker_id in RESERVED_IDS:
+        raise InvalidTopicError(f"worker id {worker_id!r} is reserved: choose another, for example {worker_id}-host")
+    return worker_id
+
+
+def default_worker_id(hostname: str | None = None) -> str:
+    """Derive a worker id from the hostname: dots become dashes, `-host` follows where that is reserved."""
+    name = hostname if hostname is not None else socket.gethostname()
+    candidate = re.sub(r"[^A-Za-z0-9_-]", "-", name).lstrip("-_")[:63] or "worker"
+    return f"{candidate}-host" if candidate in RESERVED_IDS else candidate
+
+
+class Channel(Enum):
+    """What a worker's topic carries; the value is the part of the topic after the worker's id."""
+
+    STATUS = "status"
+    INFO = "info"
+    METRICS = "metrics"
+    EVENT = "event"
+    COMMAND = "cmd"
+    OUTPUT = "cmd/output"
+    RESULT = "cmd/result"
+
+
+_CHANNELS = {channel.value: channel for channel in Channel}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Builds and reads the topics under one base."""
+
+    base: str = "gpumon"
+
+    def worker(self, worker_id: str, channel: Channel) -> str:
+        """Return the topic of one worker's channel, `gpumon/<id>/<channel>`."""
+        return f"{self.base}/{worker_id}/{channel.value}"
+
+    def every_worker(self, channel: Channel) -> str:
+        """Return the filter that matches this channel of every worker."""
+        return f"{self.base}/+/{channel.value}"
+
+    @property
+    def command_to_all(self) -> str:
+        """The topic that every agent takes commands from."""
+        return f"{self.base}/all/{Channel.COMMAND.value}"
+
+    @property
+    def audit(self) -> str:
+        """The topic on which the embedded broker says who published an ad-hoc command."""
+        return f"{self.base}/audit"
+
+    def master_status(self, instance: str) -> str:
+        """Return the retained topic on which a master says that it is there."""
+        return f"{self.base}/master/{instance}/status"
+
+    def alert(self, worker_id: str, rule: str) -> str:
+        """Return the retained topic of one alert rule's state for a worker."""
+        return f"{self.base}/{worker_id}/alert/{rule}"
+
+    def read(self, topic: str) -> tuple[str, Channel]:
+        """Split a worker's topic into its id and channel.
+
+        Raises InvalidTopicError: for a topic that is no worker's, or whose id is not allowed.
+        """
+        base, _, rest = topic.partition("/")
+        worker_id, _, tail = rest.partition("/")
+        channel = _CHANNELS.get(tail)
+        if base != self.base or channel is None:
+            raise InvalidTopicError(f"topic {topic!r} is no worker's topic under {self.base!r}")
+        return check_worker_id(worker_id), channel
+
+    def is_command(self, topic: str) -> bool:
+        """Tell whether agents take commands from this topic (one worker's `cmd`, or everybody's)."""
+        base, _, rest = topic.partition("/")
+        return base == self.base and rest.count("/") == 1 and rest.endswith("/cmd")

@@ -1,0 +1,1 @@
+"""The page: a Flask application with Socket.IO over a running master."""
