@@ -126,3 +126,15 @@ def _plain_text(payload: bytes) -> Command:
     if "\0" in text:
         raise InvalidPayloadError("shell text with a NUL byte cannot be run")
     return Command(id=new_command_id(), command=text)
+
+
+class CommandAudit(Message, frozen=True):
+    """The embedded broker's word on who published to a `cmd` topic; `command` is cut at 4096 characters."""
+
+    time: float
+    user: Label
+    topic: str
+    command: str
+    address: Label | None = None
+    id: CommandId | None = None
+    v: Annotated[int, Meta(ge=1)] = 1
