@@ -1,1 +1,119 @@
-"""The command line: a file a subcommand, which composes the parts."""
+"""The command line: a file a subcommand, which composes the parts; only the one that runs is imported."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from gpumon.errors import GpumonError
+from gpumon.log import configure_logging
+from gpumon.settings import Settings
+from gpumon.settings_sources import Declaration, declarations, load_settings
+from gpumon.version import __version__
+
+# A subcommand's name, its module, and what the overview says of it.
+SUBCOMMANDS = {
+    "up": ("gpumon.cli.up", "start everything on this machine: broker, master with its page, and an agent for its GPUs"),
+    "agent": ("gpumon.cli.agent", "publish this machine's GPUs and run commands on it"),
+    "broker": ("gpumon.cli.broker", "the embedded MQTT broker alone"),
+    "master": ("gpumon.cli.master", "the master and its page alone"),
+    "run": ("gpumon.cli.run", "run a command on one worker or on many"),
+    "user": ("gpumon.cli.user", "add, list and remove people's accounts"),
+    "worker": ("gpumon.cli.worker", "add, list and remove workers"),
+    "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
+}
+EVERYWHERE = ("data", "log.level")
+
+
+class Subcommand(Protocol):
+    """What the module of a subcommand holds."""
+
+    SETTINGS: tuple[str, ...]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what is not a setting."""
+
+    def run(self, arguments: argparse.Namespace, settings: Settings) -> int:
+        """Do it, and return the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the subcommand that the arguments name and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"gpumon {__version__}")
+        return 0
+    name, *rest = words
+    if name not in SUBCOMMANDS:
+        near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+        hint = f"did you mean gpumon {near[0]}?" if near else "gpumon --help lists what there is"
+        return _failed(f"there is no subcommand {name!r}: {hint}", 2)
+    try:
+        subcommand = cast(Subcommand, importlib.import_module(SUBCOMMANDS[name][0]))
+    except ModuleNotFoundError as error:
+        return _failed(f"gpumon {name} needs {error.name}, which is not installed: {_extra_for(name)}", 2)
+    return _run(name, subcommand, rest)
+
+
+def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
+    known = declarations()
+    parser = argparse.ArgumentParser(prog=f"gpumon {name}", description=SUBCOMMANDS[name][1], allow_abbrev=False)
+    subcommand.add_arguments(parser)
+    group = parser.add_argument_group("settings", "also in gpumon.toml and as environment variables")
+    group.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of DATA/gpumon.toml")
+    for key in (*subcommand.SETTINGS, *EVERYWHERE):
+        _add_flag(group, known[key])
+    arguments = parser.parse_args(words)
+    config = arguments.config or (Path(os.environ["GPUMON_CONFIG"]) if "GPUMON_CONFIG" in os.environ else None)
+    flags = {key: value for key, value in vars(arguments).items() if key in known}
+    try:
+        settings = load_settings(flags, os.environ, config)
+        configure_logging(settings.log.level)
+        return subcommand.run(arguments, settings)
+    except GpumonError as error:
+        return _failed(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _add_flag(group: argparse._ArgumentGroup, declaration: Declaration) -> None:
+    default = "" if declaration.default in (None, [], {}, False) else f" (default {declaration.default})"
+    help_text = f"{declaration.help}{default}".replace("%", "%%")
+    if declaration.is_switch:
+        group.add_argument(declaration.flag, dest=declaration.key, action="store_const", const="true", help=help_text)
+        return
+    placeholder = "K=V" if isinstance(declaration.default, dict) else declaration.flag[2:].upper().replace("-", "_")
+    group.add_argument(
+        declaration.flag,
+        dest=declaration.key,
+        action="append" if declaration.repeats else "store",
+        metavar=placeholder,
+        help=help_text,
+    )
+
+
+def _overview() -> str:
+    lines = [f"  {name:<8} {text}" for name, (_, text) in SUBCOMMANDS.items() if text]
+    return "\n".join(
+        ["gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.", "", "usage: gpumon SUBCOMMAND ...", ""]
+        + lines
+        + ["", "gpumon SUBCOMMAND --help says what each takes."]
+    )
+
+
+def _extra_for(name: str) -> str:
+    return f"pip install 'gpumon[{'agent' if name in ('agent', 'demo-workers') else 'master'}]'"
+
+
+def _failed(message: str, exit_code: int) -> int:
+    print(f"gpumon: {message}", file=sys.stderr)
+    return exit_code
