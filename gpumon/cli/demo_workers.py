@@ -1,0 +1,26 @@
+"""`gpumon demo-workers`: simulated workers, let into the broker for as long as they run; `gpumon up --demo` starts it."""
+
+from __future__ import annotations
+
+import argparse
+
+from agent.demo import demo_worker_ids, run_demo
+from gpumon.cli.connection import data_folder, stop_on_signals
+from gpumon.settings import Settings
+from master.accounts import open_accounts
+
+SETTINGS = ("mqtt.port", "mqtt.base", "agent.interval_s")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--count`."""
+    parser.add_argument("--count", type=int, required=True, metavar="N", help="how many workers to simulate")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Simulate until SIGTERM or SIGINT."""
+    stop = stop_on_signals()
+    with open_accounts(data_folder(settings)) as accounts:
+        tokens = {id_: accounts.add_worker(id_, replace=True) for id_ in demo_worker_ids(arguments.count)}
+    run_demo(settings, tokens, stop)
+    return 0

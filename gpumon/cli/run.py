@@ -1,0 +1,131 @@
+"""`gpumon run`: a command on one worker or on many; output as it is written, identical outputs gathered at the end."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+import time
+from collections.abc import Mapping
+
+from gpumon.cli.connection import operators_way_in
+from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
+from gpumon.cli.gather import gathered, summary
+from gpumon.cli.prefixed import LinePrinter
+from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES, MAX_TIMEOUT_S, Command, CommandResult, new_command_id
+from gpumon.errors import SettingError
+from gpumon.settings import Settings
+from gpumon.topics import Topics, check_worker_id
+
+SETTINGS = ("agent.master", "agent.username", "agent.password_file", "agent.cafile", "mqtt.port", "mqtt.base")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare whom to run it on, how long, and how to show the output."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-w", "--worker", metavar="ID[,ID...]", action="append", help="these workers")
+    where.add_argument("--all", action="store_true", help="every worker that is online")
+    where.add_argument("--label", metavar="K=V", action="append", help="online workers with this label (with all given)")
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="end it after this (default 60)"
+    )
+    parser.add_argument(
+        "-b", "--gather", action="store_true", help="show no output before the end, then identical outputs once"
+    )
+    parser.add_argument("command", nargs="+", metavar="CMD", help="the command, after --; words are joined by spaces")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Send the command, show what comes back, and return 0 only if it succeeded everywhere.
+
+    With one worker the exit code is the command's own.
+    """
+    command = _command(arguments)
+    fleet = FleetRun(*operators_way_in(settings), Topics(settings.mqtt.base))
+    try:
+        fleet.start()
+        worker_ids = _chosen(arguments, fleet)
+        missing = fleet.missing(worker_ids) if arguments.worker else {}
+        for worker_id, reason in missing.items():
+            print(f"{worker_id}: {reason}", file=sys.stderr)
+        runs = {worker_id: WorkerRun(worker_id) for worker_id in worker_ids if worker_id not in missing}
+        _followed(fleet, command, runs, arguments.gather)
+    finally:
+        fleet.stop()
+    return _exit_code(runs, missing)
+
+
+def _command(arguments: argparse.Namespace) -> Command:
+    text = " ".join(arguments.command)
+    if not 0 < arguments.timeout <= MAX_TIMEOUT_S:
+        raise SettingError(f"--timeout {arguments.timeout:g} cannot be used: give seconds up to {MAX_TIMEOUT_S:.0f}")
+    if not text.strip() or len(text.encode()) > MAX_COMMAND_BYTES // 2:
+        raise SettingError(f"the command is empty or longer than {MAX_COMMAND_BYTES // 2} bytes")
+    return Command(
+        id=new_command_id(),
+        command=text,
+        timeout_s=arguments.timeout,
+        expires_at=time.time() + arguments.timeout,
+        by=getpass.getuser(),
+    )
+
+
+def _chosen(arguments: argparse.Namespace, fleet: FleetRun) -> list[str]:
+    if arguments.worker:
+        named = [worker_id for item in arguments.worker for worker_id in item.split(",") if worker_id]
+        return [check_worker_id(worker_id) for worker_id in dict.fromkeys(named)]
+    labels = {}
+    for item in arguments.label or []:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise SettingError(f"--label {item!r} cannot be used: expected KEY=VALUE")
+        labels[key] = value
+    online = fleet.online_workers(labels)
+    if not online:
+        raise SettingError("no worker is online" + (f" with {', '.join(arguments.label)}" if labels else ""))
+    return online
+
+
+def _followed(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], gather: bool) -> None:  # noqa: FBT001
+    printer = LinePrinter(list(runs), sys.stdout, sys.stderr)
+    fleet.send(command, list(runs))
+    try:
+        _shown(fleet, command, runs, None if gather else printer)
+    except KeyboardInterrupt:
+        waiting = [worker_id for worker_id, run in runs.items() if run.result is None]
+        print(f"\ncancelling on {len(waiting)} workers; once more to leave now", file=sys.stderr)
+        fleet.cancel(command, waiting)
+        _shown(fleet, command, runs, None if gather else printer)
+    if gather:
+        print(gathered(runs), end="")
+    if len(runs) > 1:
+        print(summary(runs), file=sys.stderr)
+
+
+def _shown(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], printer: LinePrinter | None) -> None:
+    for arrival in fleet.follow(command, runs):
+        if isinstance(arrival, Wrote) and printer is not None:
+            printer.wrote(arrival.worker_id, arrival.output)
+        elif isinstance(arrival, Ended):
+            if printer is not None:
+                printer.ended(arrival.worker_id)
+            _tell_end(arrival.worker_id, arrival.result)
+
+
+def _tell_end(worker_id: str, result: CommandResult) -> None:
+    if result.state == "finished" and result.exit_code == 0:
+        return
+    how = f"exit code {result.exit_code}" if result.state == "finished" else result.state
+    problem = f": {result.problem}" if result.problem else ""
+    print(f"{worker_id}: {how}{problem}", file=sys.stderr)
+
+
+def _exit_code(runs: Mapping[str, WorkerRun], missing: Mapping[str, str]) -> int:
+    results = [run.result for run in runs.values()]
+    if len(results) == 1 and not missing:
+        result = results[0]
+        if result is not None and result.state == "finished" and result.exit_code is not None:
+            # As a shell does: a signal is 128 and its number.
+            return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
+    succeeded = all(r is not None and r.state == "finished" and r.exit_code == 0 for r in results)
+    return 0 if succeeded and results and not missing else 1

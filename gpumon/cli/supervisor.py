@@ -1,0 +1,117 @@
+"""Keeps child processes running: one that dies is started again, and all of them end with their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gpumon.errors import SettingError, StartError
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 8.0
+LONGEST_PAUSE_S = 30.0
+HEALTHY_AFTER_S = 60.0
+# A child that says by these codes that it cannot start will not be able to a second later either.
+GIVE_UP_CODES = frozenset({SettingError.exit_code, StartError.exit_code})
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(slots=True)
+class Child:
+    """One process to keep running."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+    due: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there now."""
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    """Starts children in the order given, again when one dies, and ends them in the reverse order."""
+
+    def __init__(self, children: Sequence[Child], stop: threading.Event) -> None:
+        self._children = list(children)
+        self._stop = stop
+
+    def run(self) -> int:
+        """Keep the children running until `stop` is set; return the exit code to end with.
+
+        A child that says it cannot start (a port in use, a setting that is wrong) ends all of them with its code.
+        """
+        try:
+            while not self._stop.is_set():
+                for child in self._children:
+                    code = self._look_after(child)
+                    if code is not None:
+                        return code
+                self._stop.wait(0.2)
+            return 0
+        finally:
+            self._end_all()
+
+    def _look_after(self, child: Child) -> int | None:
+        if child.is_running:
+            if child.deaths and time.monotonic() - child.started > HEALTHY_AFTER_S:
+                child.deaths = 0
+            return None
+        if child.process is not None:
+            code = child.process.wait()
+            child.process = None
+            if code in GIVE_UP_CODES:
+                return code
+            pause = min(2.0**child.deaths - 1, LONGEST_PAUSE_S)
+            child.deaths += 1
+            child.due = time.monotonic() + pause
+            logger.warning("%s ended with %s and is started again in %.0f s", child.name, _ended_how(code), pause)
+        if time.monotonic() >= child.due:
+            self._start(child)
+        return None
+
+    def _start(self, child: Child) -> None:
+        command = [sys.executable, "-m", "gpumon", *child.arguments]
+        child.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env=child.environment,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread when it forks
+        )
+        child.started = time.monotonic()
+
+    def _end_all(self) -> None:
+        for child in reversed(self._children):
+            if child.process is None:
+                continue
+            child.process.terminate()
+            try:
+                child.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                logger.warning("%s does not end and is killed", child.name)
+                child.process.kill()
+                child.process.wait()
+
+
+def _end_with_parent() -> None:
+    # In its own session, a Ctrl-C reaches the parent alone, which then ends the children in order.
+    os.setsid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ended_how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,118 @@
+"""`gpumon up`: broker, master with its page, and an agent where NVML finds a GPU, each in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import subprocess
+import sys
+
+from gpumon.cli.connection import data_folder, stop_on_signals
+from gpumon.cli.supervisor import Child, Supervisor
+from gpumon.datafolder import DataFolder
+from gpumon.errors import SettingError, StartError
+from gpumon.files import ensure_secret
+from gpumon.settings import Settings
+from gpumon.settings_sources import declarations
+from gpumon.topics import check_worker_id, default_worker_id
+
+SETTINGS = (
+    "host",
+    "page.port",
+    "page.threads",
+    "page.insecure_http",
+    "mqtt.port",
+    "mqtt.base",
+    "broker.url",
+    "broker.username",
+    "broker.password_file",
+    "broker.cafile",
+    "agent.worker_id",
+    "agent.interval_s",
+    "agent.source",
+    "agent.commands",
+)
+DEMO_WORKERS = 12
+MOST_DEMO_WORKERS = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--demo`."""
+    parser.add_argument(
+        "--demo",
+        type=int,
+        nargs="?",
+        const=DEMO_WORKERS,
+        metavar="N",
+        help=f"show N simulated workers ({DEMO_WORKERS} where N is not given), marked as simulated",
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Keep the processes running until SIGTERM or SIGINT."""
+    check_host(settings)
+    if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
+        raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
+    data = data_folder(settings)
+    ensure_secret(data.master_secret)
+    stop = stop_on_signals()
+    environment = _environment(arguments)
+    children = [Child("master", ["master"], environment)]
+    if settings.broker.url is None:
+        children.insert(0, Child("broker", ["broker"], environment))
+    if arguments.demo is not None:
+        children.append(Child("demo workers", ["demo-workers", "--count", str(arguments.demo)], environment))
+    elif settings.broker.url is None and _has_gpu(settings):
+        children.append(_agent_of_this_machine(settings, data, environment))
+    return Supervisor(children, stop).run()
+
+
+def check_host(settings: Settings) -> None:
+    """Refuse to serve other machines without encryption, unless that was asked for in words.
+
+    Raises SettingError: with the line to use instead.
+    """
+    if settings.host is None or settings.page.insecure_http or _is_loopback(settings.host):
+        return
+    raise SettingError(
+        f"--host {settings.host} would serve log-ins and commands unencrypted: put a TLS proxy in front and say "
+        "--insecure-http, or leave --host out and reach the page through ssh -L 5000:127.0.0.1:5000"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _environment(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the environment in which children find the same settings as this process found."""
+    known = declarations()
+    given = {key: value for key, value in vars(arguments).items() if key in known and value is not None}
+    flags = {known[key].variables[0]: value for key, value in given.items()}
+    config = {"GPUMON_CONFIG": str(arguments.config)} if arguments.config else {}
+    return {**os.environ, **flags, **config}
+
+
+def _has_gpu(settings: Settings) -> bool:
+    if settings.agent.source == "simulated":
+        return True
+    # In a process of its own, so that the driver's library is not loaded into this one for good.
+    probe = "from agent.samplers.choose import nvml_finds_a_gpu as found; raise SystemExit(not found())"
+    finished = subprocess.run([sys.executable, "-c", probe], check=False, stderr=subprocess.DEVNULL)
+    return finished.returncode == 0
+
+
+def _agent_of_this_machine(settings: Settings, data: DataFolder, environment: dict[str, str]) -> Child:
+    worker_id = check_worker_id(settings.agent.worker_id or default_worker_id())
+    token_file = data.token_file(worker_id)
+    if not token_file.exists():
+        add = [sys.executable, "-m", "gpumon", "worker", "add", worker_id, "--if-missing"]
+        if subprocess.run(add, check=False, env=environment).returncode != 0:
+            raise StartError("this machine's own worker could not be added: see the line above")
+    master = f"mqtt://127.0.0.1:{settings.mqtt.port}"
+    flags = ["--master", master, "--worker-id", worker_id, "--token-file", str(token_file)]
+    return Child("agent", ["agent", *flags], environment)

@@ -1,0 +1,66 @@
+"""`gpumon worker`: which workers may log in to the broker."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gpumon.cli.connection import data_folder
+from gpumon.datafolder import DataFolder
+from gpumon.files import make_folder, write_secret
+from gpumon.settings import Settings
+from master.accounts import open_accounts
+
+SETTINGS: tuple[str, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `add`, `rotate`, `remove` and `list`."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in (("add", "let workers in, each with a token of its own"), ("rotate", "replace workers' tokens")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("worker_ids", nargs="+", metavar="ID")
+        action.add_argument("--token-file", type=Path, help="where to write the token (one ID only)")
+    actions.choices["add"].add_argument(
+        "--if-missing", action="store_true", help="pass over workers that are known and whose token file is there"
+    )
+    remove = actions.add_parser("remove", help="shut workers out")
+    remove.add_argument("worker_ids", nargs="+", metavar="ID")
+    actions.add_parser("list", help="show who may log in")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Change or show the workers' accounts."""
+    data = data_folder(settings)
+    with open_accounts(data) as accounts:
+        if arguments.action == "list":
+            for account in accounts.workers():
+                print(account.id)
+            return 0
+        for worker_id in arguments.worker_ids:
+            if arguments.action == "remove":
+                accounts.remove_worker(worker_id)
+                print(f"{worker_id} is removed")
+                continue
+            path = _token_path(arguments, data, worker_id)
+            if arguments.action == "rotate":
+                token = accounts.rotate_worker(worker_id)
+            elif arguments.if_missing and path.exists() and any(w.id == worker_id for w in accounts.workers()):
+                continue
+            else:
+                token = accounts.add_worker(worker_id, replace=arguments.if_missing)
+            write_secret(path, token)
+            if not getattr(arguments, "if_missing", False):
+                print(f"{worker_id}: its token is in {path}; start it with\n  {_agent_line(settings, worker_id, path)}")
+    return 0
+
+
+def _token_path(arguments: argparse.Namespace, data: DataFolder, worker_id: str) -> Path:
+    path: Path = arguments.token_file or data.token_file(worker_id)
+    make_folder(path.parent)
+    return path
+
+
+def _agent_line(settings: Settings, worker_id: str, path: Path) -> str:
+    master = f"mqtt://127.0.0.1:{settings.mqtt.port}"
+    return f"gpumon agent --master {master} --worker-id {worker_id} --token-file {path}"
