@@ -1,0 +1,38 @@
+# `make run` starts gpumon, `make test` runs its tests; README.md says the rest.
+.PHONY: run demo test check bench lock vendor screenshots clean
+ARGS ?=
+
+run: .venv/.run
+	@.venv/bin/gpumon up $(ARGS)
+
+demo: .venv/.run
+	@.venv/bin/gpumon up --demo --data data/demo $(ARGS)
+
+test: .venv/.test
+	@scripts/system-packages
+	.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/.test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.test
+	.venv/bin/python -m bench $(ARGS)
+
+.venv/.run: requirements/run.txt pyproject.toml scripts/install
+	@scripts/install run
+
+.venv/.test: requirements/test.txt pyproject.toml scripts/install
+	@scripts/install test
+
+# Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses.
+lock:
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent --extra master pyproject.toml requirements/build.in -o requirements/run.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent --extra master --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info
