@@ -41,6 +41,8 @@ def parse_broker_address(text: str) -> BrokerAddress:
         raise SettingError(f"{text!r} is the page; agents speak MQTT: use --master {_shown_for(host or 'HOST')}")
     if parts.scheme not in ("", "mqtt", "mqtts") or not host or parts.path.strip("/") or parts.query:
         raise SettingError(f"{text!r} is no broker address: use HOST, mqtt://HOST or mqtts://HOST")
+    if not _can_be_a_name(host):
+        raise SettingError(f"{text!r} is no broker address: {host!r} is no name of a machine")
     if parts.username or parts.password:
         raise SettingError("give the user and password with --username and --password-file, not in the address")
     tls = parts.scheme == "mqtts" or (not parts.scheme and host not in _THIS_MACHINE)
@@ -50,3 +52,11 @@ def parse_broker_address(text: str) -> BrokerAddress:
 def _shown_for(host: str) -> str:
     host = f"[{host}]" if ":" in host else host
     return f"mqtt://{host}:{PLAIN_PORT}" if host in _THIS_MACHINE else f"mqtts://{host}:{TLS_PORT}"
+
+
+def _can_be_a_name(host: str) -> bool:
+    try:
+        host.encode("idna")  # as the resolver will; it raises for empty and overlong labels
+    except UnicodeError:
+        return False
+    return True

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +68,31 @@ class Will:
 MessageHandler = Callable[[InboundMessage], None]
 
 
+class Delivery:
+    """A message of QoS 1 on its way: it waits for the connection, goes out, and is done when the broker has it."""
+
+    def __init__(self, info: paho.MQTTMessageInfo) -> None:
+        self._info = info
+        if info.rc == paho.MQTT_ERR_NO_CONN:  # paho keeps it for the next connection all the same
+            info.rc = paho.MQTT_ERR_SUCCESS
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the message will never be sent, since too many wait already."""
+        return self._info.rc != paho.MQTT_ERR_SUCCESS
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the broker has taken responsibility for the message (MQTT 3.1.1 section 4.3.2)."""
+        return not self.is_dropped and self._info.is_published()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the broker has the message; False where it has not within `timeout_s`."""
+        if not self.is_dropped:
+            self._info.wait_for_publish(timeout_s)
+        return self.is_acknowledged
+
+
 class MqttLink:
     """A connection to the broker that stays, or comes back.
 
@@ -86,9 +114,12 @@ class MqttLink:
         self._cafile = cafile
         self._will = will
         self._subscriptions: list[tuple[str, int]] = []
-        self._last_acknowledged: paho.MQTTMessageInfo | None = None
+        self._subscribed: dict[int, list[str]] = {}
+        self._last_delivery: Delivery | None = None
         self._on_connected: list[Callable[[], None]] = []
         self._connected = threading.Event()
+        self._subscribing = threading.Lock()
+        self._sending = threading.Lock()
         self._stopping = False
         self._attempts = 0
         self._due = OncePer(60.0)
@@ -115,10 +146,11 @@ class MqttLink:
             inbound = InboundMessage(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
             self._guarded(lambda: handler(inbound))
 
-        self._subscriptions.append((topic_filter, qos))
         self._client.message_callback_add(topic_filter, received)
-        if self.is_connected:
-            self._client.subscribe(topic_filter, qos)
+        with self._subscribing:
+            self._subscriptions.append((topic_filter, qos))
+            if self.is_connected:
+                self._send_subscriptions([(topic_filter, qos)])
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every successful connect, once the subscriptions have been sent."""
@@ -129,22 +161,25 @@ class MqttLink:
 
         Returns False where the message was dropped.
         """
-        info = self._client.publish(topic, payload, qos=qos, retain=retain)
         if qos > 0:
-            if info.rc == paho.MQTT_ERR_NO_CONN:  # paho has queued it all the same
-                info.rc = paho.MQTT_ERR_SUCCESS
-            self._last_acknowledged = info
-        return info.rc == paho.MQTT_ERR_SUCCESS
+            return not self.deliver(topic, payload, retain=retain).is_dropped
+        if not self.is_connected:  # paho would send it before the log-in is answered
+            return False
+        return self._client.publish(topic, payload, qos=0, retain=retain).rc == paho.MQTT_ERR_SUCCESS
+
+    def deliver(self, topic: str, payload: bytes, *, retain: bool = False) -> Delivery:
+        """Send a message of QoS 1, now or when the connection comes back, and return how to see when it has arrived."""
+        with self._sending:
+            delivery = Delivery(self._client.publish(topic, payload, qos=1, retain=retain))
+            if not delivery.is_dropped:
+                self._last_delivery = delivery
+        return delivery
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has acknowledged the last message of QoS 1, and so those before it."""
-        if self._last_acknowledged is None:
-            return True
-        try:
-            self._last_acknowledged.wait_for_publish(timeout_s)
-            return self._last_acknowledged.is_published()
-        except (ValueError, RuntimeError):
-            return False
+        with self._sending:
+            last = self._last_delivery
+        return last is None or last.wait(timeout_s)
 
     def start(self) -> None:
         """Begin connecting in the background.
@@ -155,6 +190,7 @@ class MqttLink:
         client.on_connect = self._connect_answered
         client.on_connect_fail = self._connect_failed
         client.on_disconnect = self._disconnected
+        client.on_subscribe = self._subscription_answered
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(MAX_QUEUED_MESSAGES)
         if self._credentials is not None:
@@ -163,17 +199,22 @@ class MqttLink:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         if self.address.tls:
             client.tls_set_context(self._tls_context())
-        self._back_off()
         client.connect_async(self.address.host, self.address.port, keepalive=KEEPALIVE_S)
         client.loop_start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Send what is queued, disconnect so that the broker discards the will, and end the thread."""
+        """Send what is queued, disconnect so that the broker discards the will, and end the thread.
+
+        Takes `timeout_s` at most: a thread that hangs in connecting to an address that does not answer is left behind.
+        """
+        deadline = time.monotonic() + timeout_s
         self._stopping = True
         if self.is_connected:
             self.flush(timeout_s)
         self._client.disconnect()
-        self._client.loop_stop()
+        ending = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
+        ending.start()
+        ending.join(max(deadline - time.monotonic(), 0.2))
         self._connected.clear()
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -198,15 +239,37 @@ class MqttLink:
             return
         self._attempts = 0
         self.problem = None
-        if self._subscriptions:
-            self._client.subscribe(self._subscriptions)
-        self._connected.set()
+        with self._subscribing:
+            self._subscribed.clear()
+            self._send_subscriptions(self._subscriptions)
+            self._connected.set()
         logger.info("connected to %s", self.address)
         for callback in self._on_connected:
             self._guarded(callback)
 
+    def _send_subscriptions(self, subscriptions: list[tuple[str, int]]) -> None:
+        if subscriptions:
+            _, message_id = self._client.subscribe(list(subscriptions))
+            if message_id is not None:
+                self._subscribed[message_id] = [topic_filter for topic_filter, _ in subscriptions]
+
+    def _subscription_answered(
+        self,
+        _client: Any,
+        _userdata: Any,
+        message_id: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        with self._subscribing:
+            filters = self._subscribed.pop(message_id, [])
+        for topic_filter, reason in zip(filters, reasons, strict=False):
+            if reason.is_failure:  # 0x80, MQTT 3.1.1 section 3.9.3
+                logger.warning("the broker at %s refused the subscription to %s", self.address, topic_filter)
+
     def _connect_failed(self, _client: Any, _userdata: Any) -> None:
-        self._report(f"no broker answers at {self.address}: is it running there, and does a firewall let this through?")
+        error = sys.exc_info()[1]  # paho calls this while it handles the error, and does not pass it on
+        self._report(f"no connection to {self.address}: {_why_not_connected(error)}")
         self._back_off()
 
     def _disconnected(
@@ -241,3 +304,17 @@ class MqttLink:
         self._attempts = min(self._attempts + 1, 10)
         delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret
         self._client.reconnect_delay_set(delay, delay)
+
+
+def _why_not_connected(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); is --cafile its authority's?"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS there ({error.reason or error}): is it the port for TLS?"
+    if isinstance(error, socket.gaierror):
+        return "the name is not known: check it, and this machine's DNS"
+    if isinstance(error, ConnectionRefusedError):
+        return "no broker answers there: is it running?"
+    if isinstance(error, TimeoutError):
+        return "no answer: is the machine up, and does a firewall let this through?"
+    return str(error)
