@@ -32,8 +32,8 @@ def parse_broker_address(text: str) -> BrokerAddress:
     anything else; the page's own address is answered with the line to use instead.
     """
     text = text.strip()
-    parts = urlsplit(text if "://" in text else f"//{text}")
     try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SettingError(f"{text!r} is no broker address ({error}): use HOST, mqtt://HOST or mqtts://HOST") from error

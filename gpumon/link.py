@@ -110,6 +110,7 @@ class MqttLink:
     ) -> None:
         self.address = address
         self.problem: str | None = "not connected yet"
+        self.is_refused = False
         self._credentials = credentials
         self._cafile = cafile
         self._will = will
@@ -235,10 +236,12 @@ class MqttLink:
             name = reason.getName()
             user = self._credentials.username if self._credentials else "(none)"
             hint = f"user {user!r} or its token is not known there" if name in _REFUSED_LOGIN else name
+            self.is_refused = True
             self._report(f"the broker at {self.address} refused the connection: {hint}")
             return
         self._attempts = 0
         self.problem = None
+        self.is_refused = False
         with self._subscribing:
             self._subscribed.clear()
             self._send_subscriptions(self._subscriptions)

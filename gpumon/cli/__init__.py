@@ -19,7 +19,10 @@ from gpumon.version import __version__
 
 # A subcommand's name, its module, and what the overview says of it.
 SUBCOMMANDS = {
-    "up": ("gpumon.cli.up", "start everything on this machine: broker, master with its page, and an agent for its GPUs"),
+    "up": (
+        "gpumon.cli.up",
+        "start everything on this machine: broker, master with its page, and an agent for its GPUs",
+    ),
     "agent": ("gpumon.cli.agent", "publish this machine's GPUs and run commands on it"),
     "broker": ("gpumon.cli.broker", "the embedded MQTT broker alone"),
     "master": ("gpumon.cli.master", "the master and its page alone"),
@@ -104,7 +107,12 @@ def _add_flag(group: argparse._ArgumentGroup, declaration: Declaration) -> None:
 def _overview() -> str:
     lines = [f"  {name:<8} {text}" for name, (_, text) in SUBCOMMANDS.items() if text]
     return "\n".join(
-        ["gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.", "", "usage: gpumon SUBCOMMAND ...", ""]
+        [
+            "gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.",
+            "",
+            "usage: gpumon SUBCOMMAND ...",
+            "",
+        ]
         + lines
         + ["", "gpumon SUBCOMMAND --help says what each takes."]
     )

@@ -83,7 +83,7 @@ class FleetRun:
         self._link.start()
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while not self._link.wait_connected(0.05):
-            if self._link.refused or time.monotonic() > deadline:
+            if self._link.is_refused or time.monotonic() > deadline:
                 raise RunError(self._link.problem or "the broker does not answer")
         self._heard = time.monotonic()
 

@@ -14,7 +14,9 @@ def groups(runs: Mapping[str, WorkerRun]) -> list[tuple[list[str], str]]:
     by_output: defaultdict[str, list[str]] = defaultdict(list)
     for worker_id, run in sorted(runs.items()):
         by_output[run.output].append(worker_id)
-    return sorted(((workers, output) for output, workers in by_output.items()), key=lambda group: (-len(group[0]), group))
+    return sorted(
+        ((workers, output) for output, workers in by_output.items()), key=lambda group: (-len(group[0]), group)
+    )
 
 
 def gathered(runs: Mapping[str, WorkerRun]) -> str:
@@ -22,7 +24,9 @@ def gathered(runs: Mapping[str, WorkerRun]) -> str:
     parts = []
     for workers, output in groups(runs):
         body = printable(output)
-        parts.append(f"--- {', '.join(workers)} ({len(workers)})\n{body}{'' if not body or body.endswith(chr(10)) else chr(10)}")
+        parts.append(
+            f"--- {', '.join(workers)} ({len(workers)})\n{body}{'' if not body or body.endswith(chr(10)) else chr(10)}"
+        )
     return "".join(parts)
 
 

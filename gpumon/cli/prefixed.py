@@ -9,7 +9,9 @@ from typing import TextIO
 from gpumon.commands import CommandOutput, Stream
 
 # A worker's output is shown in somebody else's terminal: control sequences that could rewrite it are taken out.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]"
+)
 
 
 def printable(text: str) -> str:

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-w", "--worker", metavar="ID[,ID...]", action="append", help="these workers")
     where.add_argument("--all", action="store_true", help="every worker that is online")
-    where.add_argument("--label", metavar="K=V", action="append", help="online workers with this label (with all given)")
+    where.add_argument(
+        "--label", metavar="K=V", action="append", help="online workers with this label (with all given)"
+    )
     parser.add_argument(
         "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="end it after this (default 60)"
     )

@@ -9,7 +9,7 @@ from gpumon.cli.connection import data_folder
 from gpumon.datafolder import DataFolder
 from gpumon.files import make_folder, write_secret
 from gpumon.settings import Settings
-from master.accounts import open_accounts
+from master.accounts import Accounts, open_accounts
 
 SETTINGS: tuple[str, ...] = ()
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     with open_accounts(data) as accounts:
         if arguments.action == "list":
             for account in accounts.workers():
-                print(account.id)
+                print(account.worker_id)
             return 0
         for worker_id in arguments.worker_ids:
             if arguments.action == "remove":
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             path = _token_path(arguments, data, worker_id)
             if arguments.action == "rotate":
                 token = accounts.rotate_worker(worker_id)
-            elif arguments.if_missing and path.exists() and any(w.id == worker_id for w in accounts.workers()):
+            elif arguments.if_missing and path.exists() and _is_known(accounts, worker_id):
                 continue
             else:
                 token = accounts.add_worker(worker_id, replace=arguments.if_missing)
@@ -53,6 +53,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             if not getattr(arguments, "if_missing", False):
                 print(f"{worker_id}: its token is in {path}; start it with\n  {_agent_line(settings, worker_id, path)}")
     return 0
+
+
+def _is_known(accounts: Accounts, worker_id: str) -> bool:
+    return any(account.worker_id == worker_id for account in accounts.workers())
 
 
 def _token_path(arguments: argparse.Namespace, data: DataFolder, worker_id: str) -> Path:

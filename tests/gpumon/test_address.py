@@ -1,4 +1,4 @@
-"""Reading a broker's address."""
+"""Where a broker is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,37 @@ from gpumon.address import parse_broker_address
 from gpumon.errors import SettingError
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 64, "mqtt://a..b:1883"])
-def test_a_host_that_can_be_no_name_is_refused_before_anybody_resolves_it(host: str) -> None:
-    with pytest.raises(SettingError, match="is no name of a machine"):
-        parse_broker_address(host)
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("gpu-master", "mqtts://gpu-master:8883"),
+        ("gpu-master:9999", "mqtts://gpu-master:9999"),
+        ("10.0.0.5", "mqtts://10.0.0.5:8883"),
+        ("localhost", "mqtt://localhost:1883"),
+        ("127.0.0.1", "mqtt://127.0.0.1:1883"),
+        ("[::1]", "mqtt://[::1]:1883"),
+        ("mqtt://broker.lab", "mqtt://broker.lab:1883"),
+        ("mqtts://broker.lab:443", "mqtts://broker.lab:443"),
+        (" mqtt://broker.lab/ ", "mqtt://broker.lab:1883"),
+    ],
+)
+def test_an_address_means_tls_except_on_this_machine(text: str, address: str) -> None:
+    assert str(parse_broker_address(text)) == address
 
 
-@pytest.mark.parametrize("host", ["gpu1", "gpu1.lab", "gpu1.lab.", "10.0.0.7", "gpü.lab"])
-def test_a_bare_host_means_tls_on_8883(host: str) -> None:
-    assert str(parse_broker_address(host)) == f"mqtts://{host}:8883"
+def test_the_pages_address_is_answered_with_the_line_to_use_instead() -> None:
+    with pytest.raises(SettingError, match="--master mqtts://gpu-master:8883"):
+        parse_broker_address("https://gpu-master:5000")
+    with pytest.raises(SettingError, match=r"--master mqtt://127\.0\.0\.1:1883"):
+        parse_broker_address("http://127.0.0.1:5000")
+
+
+@pytest.mark.parametrize("text", ["", "mqtt://", "ftp://x", "x:port", "x:70000", "mqtt://x/topic", "[::1"])
+def test_anything_else_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(SettingError, match="no broker address"):
+        parse_broker_address(text)
+
+
+def test_a_password_in_an_address_is_refused_since_process_lists_show_it() -> None:
+    with pytest.raises(SettingError, match="--password-file"):
+        parse_broker_address("mqtt://u:p@broker.lab")
