@@ -1,0 +1,13 @@
+"""Run by Alembic: applies migrations over the connection that `master.store.schema` hands it."""
+
+from alembic import context
+
+from master.store.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
