@@ -105,16 +105,11 @@ def _add_flag(group: argparse._ArgumentGroup, declaration: Declaration) -> None:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<8} {text}" for name, (_, text) in SUBCOMMANDS.items() if text]
-    return "\n".join(
-        [
-            "gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.",
-            "",
-            "usage: gpumon SUBCOMMAND ...",
-            "",
-        ]
-        + lines
-        + ["", "gpumon SUBCOMMAND --help says what each takes."]
+    lines = "\n".join(f"  {name:<8} {text}" for name, (_, text) in SUBCOMMANDS.items() if text)
+    return (
+        "gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.\n\n"
+        f"usage: gpumon SUBCOMMAND ...\n\n{lines}\n\n"
+        "gpumon SUBCOMMAND --help says what each takes."
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 import msgspec
-
 from agent.service import run_agent
+
 from gpumon.cli.connection import stop_on_signals
 from gpumon.settings import Settings
 

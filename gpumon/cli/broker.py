@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from broker.service import run_broker
+
 from gpumon.cli.connection import data_folder
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings

@@ -1,10 +1,11 @@
-"""`gpumon demo-workers`: simulated workers, let into the broker for as long as they run; `gpumon up --demo` starts it."""
+"""`gpumon demo-workers`: simulated workers with accounts of their own; `gpumon up --demo` starts it."""
 
 from __future__ import annotations
 
 import argparse
 
 from agent.demo import demo_worker_ids, run_demo
+
 from gpumon.cli.connection import data_folder, stop_on_signals
 from gpumon.settings import Settings
 from master.accounts import open_accounts

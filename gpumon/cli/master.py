@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from webui.app import WebUi
+from webui.server import serve
+
 from gpumon.cli.connection import data_folder, masters_way_in
 from gpumon.cli.up import check_host
 from gpumon.datafolder import DataFolder
@@ -12,8 +15,6 @@ from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
 from master.accounts import open_accounts
 from master.master import Master, prepare
-from webui.app import WebUi
-from webui.server import serve
 
 SETTINGS = (
     "host",

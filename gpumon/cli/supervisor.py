@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gpumon.errors import SettingError, StartError
 
@@ -30,7 +31,7 @@ class Child:
     """One process to keep running."""
 
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     environment: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
@@ -41,6 +42,16 @@ class Child:
     def is_running(self) -> bool:
         """Whether the process is there now."""
         return self.process is not None and self.process.poll() is None
+
+
+def gpumon_command(*arguments: str) -> list[str]:
+    """Return the command line of one of gpumon's own subcommands.
+
+    The installed script comes first: `python -m` would let a folder named `agent` or `broker` in the working directory
+    take the place of gpumon's.
+    """
+    script = Path(sys.executable).with_name("gpumon")
+    return [str(script), *arguments] if script.exists() else [sys.executable, "-m", "gpumon", *arguments]
 
 
 class Supervisor:
@@ -85,9 +96,8 @@ class Supervisor:
         return None
 
     def _start(self, child: Child) -> None:
-        command = [sys.executable, "-m", "gpumon", *child.arguments]
         child.process = subprocess.Popen(
-            command,
+            child.command,
             stdin=subprocess.DEVNULL,
             env=child.environment,
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread when it forks

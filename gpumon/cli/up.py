@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from gpumon.cli.connection import data_folder, stop_on_signals
-from gpumon.cli.supervisor import Child, Supervisor
+from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
 from gpumon.files import ensure_secret
@@ -58,11 +58,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     ensure_secret(data.master_secret)
     stop = stop_on_signals()
     environment = _environment(arguments)
-    children = [Child("master", ["master"], environment)]
+    children = [Child("master", gpumon_command("master"), environment)]
     if settings.broker.url is None:
-        children.insert(0, Child("broker", ["broker"], environment))
+        children.insert(0, Child("broker", gpumon_command("broker"), environment))
     if arguments.demo is not None:
-        children.append(Child("demo workers", ["demo-workers", "--count", str(arguments.demo)], environment))
+        simulate = gpumon_command("demo-workers", "--count", str(arguments.demo))
+        children.append(Child("demo workers", simulate, environment))
     elif settings.broker.url is None and _has_gpu(settings):
         children.append(_agent_of_this_machine(settings, data, environment))
     return Supervisor(children, stop).run()
@@ -110,9 +111,9 @@ def _agent_of_this_machine(settings: Settings, data: DataFolder, environment: di
     worker_id = check_worker_id(settings.agent.worker_id or default_worker_id())
     token_file = data.token_file(worker_id)
     if not token_file.exists():
-        add = [sys.executable, "-m", "gpumon", "worker", "add", worker_id, "--if-missing"]
+        add = gpumon_command("worker", "add", worker_id, "--if-missing")
         if subprocess.run(add, check=False, env=environment).returncode != 0:
             raise StartError("this machine's own worker could not be added: see the line above")
     master = f"mqtt://127.0.0.1:{settings.mqtt.port}"
     flags = ["--master", master, "--worker-id", worker_id, "--token-file", str(token_file)]
-    return Child("agent", ["agent", *flags], environment)
+    return Child("agent", gpumon_command("agent", *flags), environment)
