@@ -1,0 +1,202 @@
+"""MQTT 3.1.1 packets on the wire: read whole and bounded, PUBLISH taken apart and built here, the rest by amqtt.
+
+amqtt reads a packet of any size, a few bytes at a time, and builds a PUBLISH anew for every subscriber; here a packet
+too large is refused by its header, before its payload is read, and what all subscribers get is built once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any, NamedTuple
+
+from amqtt.adapters import BufferReader  # type: ignore[import-untyped]
+from amqtt.errors import AMQTTError, MQTTError, NoDataError  # type: ignore[import-untyped]
+from amqtt.mqtt.packet import MQTTFixedHeader  # type: ignore[import-untyped]
+from amqtt.mqtt.subscribe import SubscribePacket  # type: ignore[import-untyped]
+from amqtt.mqtt.unsubscribe import UnsubscribePacket  # type: ignore[import-untyped]
+
+from gpumon.errors import GpumonError
+
+CONNECT, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 3, 4, 5, 6, 7
+SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, DISCONNECT = 8, 9, 10, 11, 12, 14
+
+PINGRESP_BYTES = b"\xd0\x00"
+
+
+class MalformedPacketError(GpumonError):
+    """A client broke the protocol; MQTT 3.1.1 section 4.8 asks to close its connection."""
+
+
+class PacketTooLargeError(GpumonError):
+    """A packet is larger than the broker takes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a packet of {size} bytes; at most {limit} are taken (broker.max_packet_bytes)")
+
+
+class Packet(NamedTuple):
+    """A packet as it came: its type and flags (MQTT 3.1.1 section 2.2), and everything behind the fixed header."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+class Message:
+    """A message on its way from one publisher to its readers."""
+
+    __slots__ = ("_for_all", "payload", "qos", "retain", "topic")
+
+    def __init__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self._for_all: bytes | None = None
+
+    def encode(self, packet_id: int | None, *, retain: bool) -> bytes:
+        """Build the PUBLISH packet: of QoS 1 with a packet id, else of QoS 0; the latter is kept for all readers."""
+        if packet_id is not None:
+            return self._build(0x32 | retain, struct.pack("!H", packet_id))
+        if retain:
+            return self._build(0x31, b"")
+        if self._for_all is None:
+            self._for_all = self._build(0x30, b"")
+        return self._for_all
+
+    def _build(self, first: int, packet_id: bytes) -> bytes:
+        topic = self.topic.encode()
+        length = 2 + len(topic) + len(packet_id) + len(self.payload)
+        header = struct.pack("!B", first) + _encode_length(length) + struct.pack("!H", len(topic))
+        return b"".join((header, topic, packet_id, self.payload))
+
+
+async def read_packet(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
+    """Read the next packet.
+
+    Raises PacketTooLargeError: with the payload unread. MalformedPacketError: for a length of more than four bytes.
+    asyncio.IncompleteReadError, OSError: when the connection ends.
+    """
+    first, length = await reader.readexactly(2)
+    if length & 0x80:
+        length &= 0x7F
+        for shift in (7, 14, 21):
+            digit = (await reader.readexactly(1))[0]
+            length |= (digit & 0x7F) << shift
+            if not digit & 0x80:
+                break
+        else:
+            raise MalformedPacketError("a packet whose length has more than four bytes")
+        if length > max_bytes:
+            raise PacketTooLargeError(length, max_bytes)
+    body = await reader.readexactly(length) if length else b""
+    return Packet(first >> 4, first & 0x0F, body)
+
+
+def decode_publish(packet: Packet) -> tuple[Message, int | None]:
+    """Return the message of a PUBLISH, and its packet id (None for QoS 0).
+
+    Raises MalformedPacketError: for what MQTT 3.1.1 section 3.3 forbids.
+    """
+    body = packet.body
+    qos = packet.flags >> 1 & 0x03
+    if len(body) < 2 or qos == 3:
+        raise MalformedPacketError("a PUBLISH that is none")
+    end = 2 + (body[0] << 8 | body[1])
+    try:
+        topic = body[2:end].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPacketError("a PUBLISH whose topic is not UTF-8") from error
+    if not is_topic_name(topic) or end > len(body):
+        raise MalformedPacketError(f"a PUBLISH with the topic {topic[:200]!r}")
+    packet_id = None
+    if qos:
+        packet_id = decode_packet_id(body[end : end + 2])
+        end += 2
+    return Message(topic, body[end:], qos, retain=bool(packet.flags & 0x01)), packet_id
+
+
+def is_topic_name(topic: str) -> bool:
+    """Tell whether something can be published to this topic (MQTT 3.1.1 section 4.7); `$` topics are the broker's."""
+    return bool(topic) and not topic.startswith("$") and not any(wild in topic for wild in "+#\0")
+
+
+def decode_packet_id(body: bytes) -> int:
+    """Return the packet id at the start of a body.
+
+    Raises MalformedPacketError: where there is none, or it is 0 (MQTT 3.1.1 section 2.3.1).
+    """
+    packet_id = int.from_bytes(body[:2], "big") if len(body) >= 2 else 0
+    if not packet_id:
+        raise MalformedPacketError("a packet without a packet id")
+    return packet_id
+
+
+async def decode_subscribe(packet: Packet) -> tuple[int, list[tuple[str, int]]]:
+    """Return the packet id of a SUBSCRIBE, and its filters, each with the QoS asked for.
+
+    Raises MalformedPacketError: for what MQTT 3.1.1 section 3.8 forbids.
+    """
+    topics: list[tuple[str, int]] = await _decode_topics(SubscribePacket, packet)
+    if packet.flags != 0x02 or not topics or any(qos > 2 for _, qos in topics):
+        raise MalformedPacketError("a SUBSCRIBE that is none")
+    return decode_packet_id(packet.body), topics
+
+
+async def decode_unsubscribe(packet: Packet) -> tuple[int, list[str]]:
+    """Return the packet id of an UNSUBSCRIBE, and its filters.
+
+    Raises MalformedPacketError: for what MQTT 3.1.1 section 3.10 forbids.
+    """
+    topics: list[str] = await _decode_topics(UnsubscribePacket, packet)
+    if packet.flags != 0x02 or not topics:
+        raise MalformedPacketError("an UNSUBSCRIBE that is none")
+    return decode_packet_id(packet.body), topics
+
+
+def encode_answer(kind: int, packet_id: int, payload: bytes = b"") -> bytes:
+    """Build PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK or UNSUBACK: a packet id, and return codes in a SUBACK."""
+    flags = 0x02 if kind == PUBREL else 0
+    return (
+        struct.pack("!B", kind << 4 | flags) + _encode_length(2 + len(payload)) + struct.pack("!H", packet_id) + payload
+    )
+
+
+def encode_connack(code: int) -> bytes:
+    """Build a CONNACK; no session is ever present (MQTT 3.1.1 section 3.2.2)."""
+    return bytes((0x20, 2, 0, code))
+
+
+def protocol_level(packet: Packet) -> int | None:
+    """Return the protocol level of a CONNECT: 3 for MQTT 3.1, 4 for 3.1.1, 5 for 5.0; None where it is no MQTT."""
+    for name in (b"\0\4MQTT", b"\0\6MQIsdp"):
+        if packet.body.startswith(name) and len(packet.body) > len(name):
+            return packet.body[len(name)]
+    return None
+
+
+def whole(packet: Packet) -> bytes:
+    """Return the packet as it was on the wire, for amqtt to decode."""
+    return bytes(_header(packet).to_bytes()) + packet.body
+
+
+async def _decode_topics(packet_class: Any, packet: Packet) -> Any:
+    try:
+        decoded = await packet_class.from_stream(BufferReader(packet.body), fixed_header=_header(packet))
+    except (AMQTTError, MQTTError, NoDataError) as error:
+        raise MalformedPacketError(f"a packet that cannot be read ({error})") from error
+    return decoded.payload.topics
+
+
+def _header(packet: Packet) -> MQTTFixedHeader:
+    return MQTTFixedHeader(packet.kind, packet.flags, len(packet.body))
+
+
+def _encode_length(length: int) -> bytes:
+    encoded = bytearray()
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
