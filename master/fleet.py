@@ -1,55 +1,202 @@
-"""The fleet: every worker's latest state, in memory."""
+"""The fleet: every worker's latest state, in memory, and what of it is kept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-from gpumon.messages import Event, Info, Metrics, Status
+from gpumon.messages import STATUS_ONLINE, Event, Info, Metrics, Status
+from master.bus import EventBus
+from master.events import SampleArrived, WorkerChanged, WorkerEventArrived, WorkerRemoved
+from master.store.fleet_store import KEPT_EVENTS, FleetStore
+from master.worker import Worker, WorkerState
+
+__all__ = ["Fleet", "Worker", "WorkerState"]
+
+# A redelivered event (QoS 1) comes soon after the first.
+_REPEATS_AMONG = 5
 
 
-class WorkerState(str, Enum):
-    """How a worker is shown."""
-
-    ONLINE = "online"
-    STALE = "stale"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker as last heard of; immutable, a change makes a new one."""
-
-    id: str
-    status: Status | None = None
-    info: Info | None = None
-    metrics: Metrics | None = None
-    metrics_payload: bytes | None = None
-    last_seen: float | None = None
-    clock_offset_s: float | None = None
-    rejected_payloads: int = 0
-
-    def state(self, now: float) -> WorkerState:
-        """Return how the worker is at `now` (seconds since 1970)."""
-        raise NotImplementedError
-
-    def problems(self, now: float) -> list[str]:
-        """Return what is wrong with the worker, one clear line each."""
-        raise NotImplementedError
+@dataclass(slots=True)
+class _Entry:
+    worker: Worker
+    events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    shown_state: WorkerState = WorkerState.OFFLINE
+    # Whether the present sample came live in this run of the agent, over this connection: only then can a later
+    # message be told to be older.
+    is_in_order: bool = False
 
 
 class Fleet:
-    """All workers; safe to ask from any thread."""
+    """All workers. Safe to ask from any thread; what the workers say is taken in by one."""
+
+    def __init__(self, store: FleetStore, bus: EventBus, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._unsaved: set[str] = set()
+        self._lock = threading.Lock()
 
     def workers(self) -> list[Worker]:
         """Return all workers, sorted by id."""
-        raise NotImplementedError
+        with self._lock:
+            return [self._entries[worker_id].worker for worker_id in sorted(self._entries)]
 
     def worker(self, worker_id: str) -> Worker | None:
         """Return one worker, None where it is not known."""
-        raise NotImplementedError
+        with self._lock:
+            entry = self._entries.get(worker_id)
+            return entry.worker if entry else None
 
     def events(self, worker_id: str) -> list[tuple[float, Event]]:
         """Return the worker's last 200 events with their receive times, oldest first."""
-        raise NotImplementedError
+        with self._lock:
+            entry = self._entries.get(worker_id)
+            return list(entry.events) if entry else []
+
+    def load(self) -> None:
+        """Take the last known fleet from the store, with its ages. Raises StoreError."""
+        workers, events = self._store.load()
+        now = self._clock()
+        with self._lock:
+            for worker in workers:
+                entry = _Entry(replace(worker, known_since=now))
+                entry.events.extend(events.get(worker.id, ()))
+                entry.shown_state = entry.worker.state(now)
+                self._entries[worker.id] = entry
+
+    def link_connected(self) -> None:
+        """Take the next live sample of each worker as it comes: the order begins anew with the connection."""
+        with self._lock:
+            for entry in self._entries.values():
+                entry.is_in_order = False
+
+    def take_status(self, worker_id: str, status: Status, received: float, *, retained: bool) -> None:
+        """Believe the status; a live `online` is a sign of life, and the start of a run of the agent."""
+        with self._lock:
+            entry = self._entry(worker_id)
+            worker = replace(entry.worker, status=status)
+            if status == STATUS_ONLINE and not retained:
+                worker = replace(worker, last_seen=received)
+                entry.is_in_order = False
+            self._change(entry, worker, received)
+        self._bus.publish(WorkerChanged(worker_id))
+
+    def take_info(self, worker_id: str, info: Info, received: float, *, retained: bool) -> None:
+        """Keep the inventory."""
+        with self._lock:
+            entry = self._entry(worker_id)
+            seen = entry.worker.last_seen if retained else received
+            self._change(entry, replace(entry.worker, info=info, last_seen=seen), received)
+        self._bus.publish(WorkerChanged(worker_id))
+
+    def take_sample(self, worker_id: str, metrics: Metrics, payload: bytes, received: float, *, retained: bool) -> bool:
+        """Keep the sample if it is newer than the present one, and tell whether it was."""
+        with self._lock:
+            entry = self._entry(worker_id)
+            worker = entry.worker
+            if _is_old(entry, metrics, retained=retained):
+                return False
+            if retained:
+                seen = _later(worker.last_seen, metrics.time if metrics.time <= received else None)
+                sampled = _later(worker.last_sample, metrics.time if metrics.time <= received else None)
+                offset = worker.clock_offset_s
+            else:
+                seen = sampled = received
+                offset = metrics.time - received
+            entry.is_in_order = not retained
+            changed = replace(
+                worker,
+                metrics=metrics,
+                metrics_payload=payload,
+                last_seen=seen,
+                last_sample=sampled,
+                clock_offset_s=offset,
+            )
+            self._change(entry, changed, received)
+        self._bus.publish(WorkerChanged(worker_id))
+        if not retained:
+            self._bus.publish(SampleArrived(worker_id, payload, received))
+        return True
+
+    def take_event(self, worker_id: str, event: Event, received: float) -> None:
+        """Keep what happened to the worker; one that is delivered again is passed over."""
+        with self._lock:
+            entry = self._entry(worker_id)
+            if event in [earlier for _, earlier in list(entry.events)[-_REPEATS_AMONG:]]:
+                return
+            entry.events.append((received, event))
+            self._change(entry, replace(entry.worker, last_seen=received), received)
+        self._store.keep_event(worker_id, event, received)
+        self._bus.publish(WorkerEventArrived(worker_id, event, received))
+        self._bus.publish(WorkerChanged(worker_id))
+
+    def reject(self, worker_id: str, reason: str) -> None:
+        """Note that a payload of this worker was not valid."""
+        with self._lock:
+            entry = self._entry(worker_id)
+            count = entry.worker.rejected_payloads + 1
+            entry.worker = replace(entry.worker, rejected_payloads=count, last_rejection=reason)
+        self._bus.publish(WorkerChanged(worker_id))
+
+    def forget(self, worker_id: str) -> bool:
+        """Remove the worker and what is kept of it; False where it is not known."""
+        with self._lock:
+            known = self._entries.pop(worker_id, None) is not None
+            self._unsaved.discard(worker_id)
+        self._store.forget(worker_id)
+        if known:
+            self._bus.publish(WorkerRemoved(worker_id))
+        return known
+
+    def tick(self, now: float) -> None:
+        """Tell of workers whose state has changed with time alone; called about once a second."""
+        changed = []
+        with self._lock:
+            for worker_id, entry in self._entries.items():
+                state = entry.worker.state(now)
+                if state is not entry.shown_state:
+                    entry.shown_state = state
+                    changed.append(worker_id)
+        for worker_id in changed:
+            self._bus.publish(WorkerChanged(worker_id))
+
+    def save(self) -> None:
+        """Hand workers that have changed since the last call to the writer."""
+        with self._lock:
+            workers = [self._entries[worker_id].worker for worker_id in self._unsaved]
+            self._unsaved.clear()
+        for worker in workers:
+            self._store.keep_worker(worker)
+
+    def _entry(self, worker_id: str) -> _Entry:
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            entry = self._entries[worker_id] = _Entry(Worker(worker_id, known_since=self._clock()))
+        return entry
+
+    def _change(self, entry: _Entry, worker: Worker, now: float) -> None:
+        entry.worker = worker
+        entry.shown_state = worker.state(now)
+        self._unsaved.add(worker.id)
+
+
+def _is_old(entry: _Entry, metrics: Metrics, *, retained: bool) -> bool:
+    """Tell a repeated or late sample: neither its time nor its number is newer than the present one's.
+
+    Either alone may fall back: the number when the agent starts again, the time when the worker's clock is set right.
+    """
+    present = entry.worker.metrics
+    if present is None:
+        return False
+    if retained:
+        return metrics.time <= present.time
+    return entry.is_in_order and metrics.time <= present.time and metrics.seq <= present.seq
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((time for time in (one, other) if time is not None), default=None)

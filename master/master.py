@@ -1,55 +1,203 @@
-"""The master as a whole."""
+"""The master as a whole: its parts, the order in which they start and stop, and its own status on the broker."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import logging
+import time
 from pathlib import Path
 
 from gpumon.address import BrokerAddress
 from gpumon.datafolder import DataFolder
-from gpumon.link import Credentials
+from gpumon.errors import GpumonError, StartError
+from gpumon.files import read_secret
+from gpumon.link import Credentials, InboundMessage, MqttLink, Will
+from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 from gpumon.settings import Settings
-from master.accounts import Accounts
+from gpumon.topics import Channel, Topics
+from master.accounts import AccountError, Accounts
 from master.bus import EventBus
+from master.command_intake import CommandIntake
 from master.commands import CommandDesk
+from master.counters import IngestCounters
+from master.events import BrokerLinkChanged
 from master.fleet import Fleet
-from master.store.engine import Store
+from master.ingest import Ingest
+from master.ledger import Ledger
+from master.prepare import instance_of, prepare
+from master.store.command_store import CommandStore
+from master.store.engine import Store, StoreError
+from master.store.fleet_store import FleetStore
+from master.store.locks import FolderLock
+from master.store.writer import Writer
+from master.ticker import Ticker
+
+__all__ = ["Master", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+PRUNE_EACH_S = 3600.0
+_DAY_S = 86_400.0
 
 
 class Master:
-    """The fleet, the desk and the accounts over one store and one link; constructing it does nothing."""
+    """The fleet, the command desk and the accounts over one store and one link to the broker.
+
+    Constructing it does nothing. `instance` is known from the start on.
+    """
 
     def __init__(
         self,
         settings: Settings,
         data: DataFolder,
         address: BrokerAddress,
-        credentials: Credentials,
+        credentials: Credentials | None,
         cafile: Path | None = None,
     ) -> None:
         self.bus = EventBus()
-        self.fleet = Fleet()
-        self.commands = CommandDesk()
-        self.accounts = Accounts(Store(data))
         self.instance = ""
-        self._parts = (settings, address, credentials, cafile)
+        self._settings = settings
+        self._data = data
+        self._way_in = (address, credentials, cafile)
+        self._topics = Topics(settings.mqtt.base)
+        self._lock = FolderLock(data.root / ".master.lock")
+        self._store = Store(data)
+        self._writer = Writer(self._store)
+        self._fleet_store = FleetStore(self._store, self._writer)
+        self._command_store = CommandStore(self._store, self._writer)
+        self._ledger = Ledger(self._command_store, self.bus, time.time)
+        self.fleet = Fleet(self._fleet_store, self.bus)
+        self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics)
+        self.accounts = Accounts(self._store)
+        embedded = settings.broker.url is None
+        intake = CommandIntake(self._ledger, self.fleet, self.bus, trusts_senders=embedded)
+        self._ingest = Ingest(self.fleet, intake, self._topics)
+        self._ticker = Ticker()
+        self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
+        self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
+        self._ticker.every(1.0, self._watch_link)
+        self._ticker.every(settings.master.save_interval_s, self.fleet.save)
+        self._ticker.every(PRUNE_EACH_S, self._prune)
+        self._link: MqttLink | None = None
+        self._told_link = (False, "")
+
+    @property
+    def counters(self) -> IngestCounters:
+        """What came in over MQTT since this master was made."""
+        return self._ingest.counters
 
     @property
     def link_problem(self) -> str | None:
         """Why the broker is not connected, None while it is."""
-        raise NotImplementedError
+        if self._link is None:
+            return "the master is not running"
+        return None if self._link.is_connected else self._link.problem or "not connected yet"
+
+    @property
+    def store_problem(self) -> str | None:
+        """Why the database cannot be written, None while it can."""
+        return self._writer.problem
 
     def start(self) -> None:
-        """Open the store, load the fleet, connect to the broker. Raises StartError."""
-        raise NotImplementedError
+        """Prepare the folder, load the last known fleet and begin to connect; the broker may come later.
+
+        Raises StartError: when the folder or its database cannot be used, or another master uses them. SettingError:
+        when the CA file cannot be used.
+        """
+        prepare(self._data)
+        if not self._lock.take(wait=False):
+            raise StartError(f"another master runs on {self._data.root}: end it, or give another folder with --data")
+        try:
+            self._start()
+        except GpumonError as error:
+            self.stop()
+            if isinstance(error, StoreError):
+                raise StartError(str(error)) from error
+            raise
 
     def stop(self) -> None:
-        """Say goodbye, write what is pending, close the store."""
-        raise NotImplementedError
+        """Say goodbye to the broker, write what is pending, close the store; safe to call twice."""
+        self._ticker.stop()
+        self.commands.attach(None)
+        link, self._link = self._link, None  # without it, the `offline` below is not contradicted
+        if link is not None:
+            link.publish(self._status_topic, STATUS_OFFLINE.encode(), qos=1, retain=True)
+            link.stop()
+        self._ledger.stop()
+        self.fleet.save()
+        self._writer.stop()
+        self.accounts.close()
+        self._store.stop()
+        self._lock.free()
 
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Write everything now and wait for it; False where it was not written within `timeout_s`."""
+        self.fleet.save()
+        self._ledger.announce()
+        return self._writer.flush(timeout_s)
 
-def prepare(data: DataFolder) -> None:
-    """Create the folder and its database, or bring it up to date; two processes may do so at once.
+    def remove_worker(self, worker_id: str) -> None:
+        """Remove a worker for good: its account, what is kept of it, and its retained messages at the broker.
 
-    Raises StartError.
-    """
-    raise NotImplementedError
+        Raises AccountError: when neither an account nor the fleet knows it.
+        """
+        try:
+            self.accounts.remove_worker(worker_id)
+        except AccountError:
+            if self.fleet.worker(worker_id) is None:
+                raise
+        if self._link is not None:
+            for channel in (Channel.STATUS, Channel.INFO, Channel.METRICS):
+                self._link.publish(self._topics.worker(worker_id, channel), b"", qos=1, retain=True)
+        self.fleet.forget(worker_id)
+
+    def _start(self) -> None:
+        self._store.start()
+        self.instance = instance_of(self._data)
+        self.fleet.load()
+        self._writer.start()
+        self._ledger.start()
+        self._prune()
+        self._link = self._new_link()
+        self._ingest.attach(self._link)
+        self.commands.attach(self._link)
+        self._link.start()
+        self._ticker.start()
+
+    def _new_link(self) -> MqttLink:
+        address, credentials, cafile = self._way_in
+        # Stable, so that a master that starts again replaces its dead connection; not to be guessed, so that nobody
+        # else can.
+        secret = read_secret(self._data.master_secret)
+        digest = hmac.new(secret.encode(), f"client id {self.instance}".encode(), hashlib.sha256).hexdigest()
+        will = Will(self._status_topic, STATUS_OFFLINE.encode())
+        link = MqttLink(address, f"gpumon-master-{digest[:16]}", credentials, cafile, will)
+        link.subscribe(self._status_topic, 1, self._own_status_arrived)
+        link.on_connected(self._say_online)
+        link.on_connected(self._watch_link)
+        return link
+
+    @property
+    def _status_topic(self) -> str:
+        return self._topics.master_status(self.instance)
+
+    def _say_online(self) -> None:
+        if self._link is not None:
+            self._link.publish(self._status_topic, STATUS_ONLINE.encode(), qos=1, retain=True)
+
+    def _own_status_arrived(self, message: InboundMessage) -> None:
+        # The will of an earlier, dead connection may arrive after this one's `online`.
+        if message.payload == STATUS_OFFLINE.encode() and not message.retained:
+            self._say_online()
+
+    def _watch_link(self) -> None:
+        problem = self.link_problem
+        told = (problem is None, problem or "")
+        if told != self._told_link:
+            self._told_link = told
+            self.bus.publish(BrokerLinkChanged(problem is None, problem))
+
+    def _prune(self) -> None:
+        self._command_store.prune(time.time() - self._settings.master.command_days * _DAY_S)
+        self._fleet_store.prune_events()

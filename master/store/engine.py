@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
@@ -121,7 +121,9 @@ class Store:
         try:
             with writing(self.engine) as connection:
                 yield connection
-        except OperationalError as error:
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
             raise StoreError(database_problem(self.data.database, error)) from error
 
 
