@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select
 
 from master.records import CommandRecord, OutputChunk, TargetRecord
-from master.store.engine import Store
+from master.store.engine import Store, give_space_back
 from master.store.models import CommandRow, OutputRow, TargetRow
 from master.store.writer import Writer
 
@@ -107,8 +107,7 @@ class CommandStore:
         def job(connection: Connection) -> bool:
             old = select(CommandRow.id).where(CommandRow.ended < before).limit(_PRUNED_AT_ONCE)
             deleted = connection.execute(delete(CommandRow).where(CommandRow.id.in_(old))).rowcount
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
+            give_space_back(connection, _FREED_PAGES)
             return deleted == _PRUNED_AT_ONCE
 
         self._writer.run(job)

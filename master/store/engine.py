@@ -73,6 +73,15 @@ def upsert(dialect: str, table: Table) -> Any:
     return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest)
 
 
+def give_space_back(connection: Connection, pages: int) -> None:
+    """Return up to this many free pages of 4 KiB from the file to the disk; PostgreSQL sees to that by itself."""
+    if connection.dialect.name == "sqlite":
+        free = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
+        for _ in range(min(free, pages)):
+            # It frees a page a step, and Python's driver takes one step where no column is answered.
+            connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+
+
 class Store:
     """The master's database. Constructing it does nothing, `start()` opens what `prepare` has made."""
 
