@@ -1,0 +1,197 @@
+"""One worker: it samples, publishes, and runs commands, over one connection to the broker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from agent.command_rules import CommandRules
+from agent.identity import Identity
+from agent.journal import Journal
+from agent.machine import Machine
+from agent.publisher import Publisher, shortened
+from agent.runner import CommandRunner
+from agent.samplers.base import Inventory, Sampler
+from agent.sampling import CardMemory, Sample, Sampling
+from gpumon.address import BrokerAddress
+from gpumon.link import InboundMessage, MqttLink, Will
+from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE, Event, HostReading, Info, Metrics
+from gpumon.settings import AgentSettings
+from gpumon.topics import Channel, Topics
+from gpumon.version import __version__
+
+logger = logging.getLogger(__name__)
+
+STOP_COMMANDS_S = 2.5
+STOP_LINK_S = 1.0
+
+
+class Extension(Protocol):
+    """Something more that a worker does for others, such as announcing itself to a home automation system."""
+
+    def announced(self, info: Info) -> None:
+        """Hear that the worker has published its inventory: after every connect, and when it has changed."""
+
+
+class WorkerNode:
+    """A worker from start to stop; it keeps to the topics and payloads of the protocol.
+
+    The sampler is read in a thread of its own, commands are run in others: neither waits for the driver, nor for each
+    other, nor for the broker.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        address: BrokerAddress,
+        topics: Topics,
+        settings: AgentSettings,
+        *,
+        sampler: Sampler,
+        cards: CardMemory,
+        host: Callable[[], HostReading | None],
+        machine: Machine,
+        environment: Mapping[str, str],
+        extensions: Sequence[Extension] = (),
+        hang_after_s: float | None = None,
+    ) -> None:
+        self.worker_id = identity.worker_id
+        self._link = link = MqttLink(
+            address,
+            identity.client_id,
+            identity.credentials,
+            Path(settings.cafile) if settings.cafile else None,
+            Will(topics.worker(identity.worker_id, Channel.STATUS), STATUS_OFFLINE.encode()),
+        )
+        self._topics = topics
+        self._settings = settings
+        self._sampler = sampler
+        self._machine = machine
+        self._extensions = extensions
+        self._publisher = Publisher(link, topics, identity.worker_id)
+        self._sampling = Sampling(
+            sampler=sampler,
+            cards=cards,
+            host=host,
+            listener=self,
+            interval_s=settings.interval_s,
+            hang_after_s=hang_after_s,
+        )
+        self._runner = CommandRunner(
+            self._publisher,
+            Journal(identity.folder / "commands.jsonl"),
+            CommandRules(settings.commands, settings.allow_commands),
+            environment,
+        )
+        self._lock = threading.Lock()
+        self._info: Info | None = None
+        self._seq = 0
+        self._problem: str | None = None
+        self._unsent: Metrics | None = None
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Begin to sample, to take commands, and to connect; returns without waiting for the broker.
+
+        Raises SamplerError: when there is nothing to read here. Raises StartError: when the command journal cannot be
+        used. Raises SettingError: when the CA file cannot be used.
+        """
+        self._runner.start()
+        self._sampling.start()
+        self._link.subscribe(self._topics.worker(self.worker_id, Channel.COMMAND), 1, self._runner.receive)
+        self._link.subscribe(self._topics.command_to_all, 1, self._runner.receive)
+        self._link.subscribe(self._topics.worker(self.worker_id, Channel.STATUS), 1, self._status_heard)
+        self._link.on_connected(self._announce)
+        self._link.start()
+
+    def stop(self) -> None:
+        """End commands, say `offline` and leave: at once where nothing runs, in 3 seconds where a command resists."""
+        self._is_stopping = True
+        self._sampling.stop()
+        self._runner.end_all(STOP_COMMANDS_S)
+        if self._link.is_connected:
+            self._publisher.status(STATUS_OFFLINE)
+            self._link.flush(STOP_LINK_S)
+        self._runner.close()
+        self._link.stop(STOP_LINK_S)
+
+    def sampled(self, sample: Sample) -> None:
+        """Publish a sample; see SampleListener."""
+        with self._lock:
+            self._tell_health(sample.problem)
+            metrics = Metrics(
+                time=time.time(),
+                seq=self._seq,
+                interval_s=self._settings.interval_s,
+                source=self._sampler.source,
+                gpus=sample.gpus,
+                health="ok" if sample.problem is None else "degraded",
+                problem=sample.problem and shortened(sample.problem),
+                host=sample.host,
+            )
+            self._seq += 1
+            self._unsent = None if self._publisher.metrics(metrics) else metrics
+
+    def found(self, inventory: Inventory) -> None:
+        """Publish the inventory; see SampleListener."""
+        info = self._described(inventory)
+        with self._lock:
+            self._info = info
+        self._publish_info()
+
+    def happened(self, event: Event) -> None:
+        """Publish an event; see SampleListener."""
+        self._publisher.event(event)
+
+    def _announce(self) -> None:
+        """Say on a new connection who this is, and what the last look found if nobody has heard it."""
+        self._publisher.status(STATUS_ONLINE)
+        self._publish_info()
+        with self._lock:
+            if self._unsent is not None and self._publisher.metrics(self._unsent):
+                self._unsent = None
+
+    def _publish_info(self) -> None:
+        with self._lock:
+            info = self._info
+        if info is None or not self._link.is_connected:
+            return
+        self._publisher.info(info)
+        for extension in self._extensions:
+            extension.announced(info)
+
+    def _status_heard(self, message: InboundMessage) -> None:
+        """Answer an `offline` that is not true: an old connection's will that arrived late, or somebody's mistake."""
+        if message.payload != STATUS_ONLINE.encode() and not self._is_stopping:
+            self._publisher.status(STATUS_ONLINE)
+
+    def _tell_health(self, problem: str | None) -> None:
+        if problem is not None and self._problem is None:
+            logger.warning("readings are not whole: %s", problem)
+            self._publisher.happened("health", f"degraded: {problem}")
+        elif problem is None and self._problem is not None:
+            logger.info("readings are whole again")
+            self._publisher.happened("health", "ok again")
+        self._problem = problem
+
+    def _described(self, inventory: Inventory) -> Info:
+        return Info(
+            hostname=self._machine.hostname,
+            os=self._machine.os,
+            kernel=self._machine.kernel,
+            cpu=self._machine.cpu,
+            cpu_count=self._machine.cpu_count,
+            memory_total_bytes=self._machine.memory_total_bytes,
+            agent_version=__version__,
+            source=self._sampler.source,
+            driver_version=inventory.driver_version,
+            cuda_version=inventory.cuda_version,
+            interval_s=self._settings.interval_s,
+            labels=self._settings.labels,
+            commands=self._settings.commands,
+            gpus=list(inventory.gpus),
+        )

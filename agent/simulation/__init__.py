@@ -1,0 +1,1 @@
+"""A simulated machine with GPUs, for demonstrations, tests and benchmarks."""
