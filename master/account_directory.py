@@ -7,7 +7,6 @@ import os
 import threading
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import DatabaseError
 
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SecretFileError
@@ -15,7 +14,7 @@ from gpumon.files import read_secret
 from gpumon.log import OncePer
 from gpumon.roles import Principal, Role
 from master.passwords import Passwords, is_same, token_digest
-from master.store.engine import database_problem, open_engine
+from master.store.engine import DATABASE_ERRORS, database_problem, open_engine
 from master.store.models import UserRow, WorkerTokenRow
 
 logger = logging.getLogger(__name__)
@@ -77,8 +76,8 @@ class AccountDirectory:
             with engine.connect() as connection:
                 token_sha256 = connection.execute(token).scalar()
                 row = None if token_sha256 is not None else connection.execute(user).one_or_none()
-        except (DatabaseError, UnicodeEncodeError) as error:
-            if isinstance(error, DatabaseError) and self._due("database"):
+        except (*DATABASE_ERRORS, UnicodeEncodeError) as error:
+            if not isinstance(error, UnicodeEncodeError) and self._due("database"):
                 logger.error("accounts cannot be read: %s", database_problem(self._data.database, error))
             return None, None, None
         if row is None:

@@ -28,6 +28,9 @@ BUSY_TIMEOUT_MS = 5_000
 # would fail without waiting when somebody else has written in between.
 _WRITES = "gpumon_writes"
 
+# What the database raises: wrapped by SQLAlchemy, or bare where a connection could not even be set up.
+DATABASE_ERRORS = (DatabaseError, sqlite3.DatabaseError)
+
 
 class StoreError(GpumonError):
     """The database cannot be read or written now; the message says why."""
@@ -105,7 +108,7 @@ class Store:
         try:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("SELECT count(*) FROM workers")
-        except DatabaseError as error:
+        except DATABASE_ERRORS as error:
             raise StartError(database_problem(self.data.database, error)) from error
 
     def stop(self) -> None:
@@ -121,7 +124,7 @@ class Store:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except DatabaseError as error:
+        except DATABASE_ERRORS as error:
             raise StoreError(database_problem(self.data.database, error)) from error
 
     @contextlib.contextmanager
@@ -132,13 +135,13 @@ class Store:
                 yield connection
         except IntegrityError:
             raise
-        except DatabaseError as error:
+        except DATABASE_ERRORS as error:
             raise StoreError(database_problem(self.data.database, error)) from error
 
 
-def database_problem(path: Path, error: DatabaseError) -> str:
+def database_problem(path: Path, error: Exception) -> str:
     """Say in one line what is wrong with the database and what to do; nothing is ever deleted."""
-    reason = str(error.orig)
+    reason = str(getattr(error, "orig", error))
     if "malformed" in reason or "not a database" in reason:
         return (
             f"database {path} is damaged ({reason}): stop gpumon, keep a copy of the file, then repair it with "

@@ -10,10 +10,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
 
 from gpumon.errors import StartError
-from master.store.engine import database_problem, open_engine, writing
+from master.store.engine import DATABASE_ERRORS, database_problem, open_engine, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,7 +32,7 @@ def migrate(database: Path) -> None:
     try:
         _lay_out(engine)
         _upgrade(engine, database)
-    except DatabaseError as error:
+    except DATABASE_ERRORS as error:
         raise StartError(database_problem(database, error)) from error
     finally:
         engine.dispose()
@@ -44,8 +43,10 @@ def _lay_out(engine: Engine) -> None:
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            cursor.execute("PRAGMA journal_mode=WAL")
     finally:
         raw.close()
 

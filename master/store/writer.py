@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from gpumon.log import OncePer
-from master.store.engine import Store, database_problem, upsert, writing
+from master.store.engine import DATABASE_ERRORS, Store, database_problem, upsert, writing
 from master.store.models import Base, table_of
 
 logger = logging.getLogger(__name__)
@@ -191,11 +191,13 @@ class Writer:
             action()
         except Exception as error:
             self.problem = (
-                database_problem(self._store.data.database, error) if isinstance(error, DatabaseError) else repr(error)
+                database_problem(self._store.data.database, error)
+                if isinstance(error, DATABASE_ERRORS)
+                else repr(error)
             )
             if self._due("problem"):
-                expected = isinstance(error, OperationalError)
-                logger.error("%s; the live view goes on, writing is tried again", self.problem, exc_info=not expected)
+                is_known = isinstance(error, DATABASE_ERRORS)
+                logger.error("%s; the live view goes on, writing is tried again", self.problem, exc_info=not is_known)
             return False
         if self.problem is not None:
             logger.info("the database can be written again")
