@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     With one worker the exit code is the command's own.
     """
     command = _command(arguments)
+    logging.getLogger("gpumon.link").setLevel(logging.ERROR)  # what it would say is raised here as an error
     fleet = FleetRun(*operators_way_in(settings), Topics(settings.mqtt.base))
     try:
         fleet.start()

@@ -1,0 +1,62 @@
+"""Somebody on the page, without a browser: logs in and asks its API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import requests
+import socketio
+
+
+class PageClient:
+    """A logged-in session on the page."""
+
+    def __init__(self, page: str, name: str, password: str) -> None:
+        self._page = page
+        self._session = requests.Session()
+        form = self._session.get(f"{page}/login", timeout=10).text
+        hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
+        data = {**hidden, "name": name, "password": password}
+        answer = self._session.post(f"{page}/login", data=data, timeout=10)
+        answer.raise_for_status()
+
+    def get(self, path: str) -> Any:
+        """Return what the API answers at `path`."""
+        answer = self._session.get(f"{self._page}/api/v1/{path}", timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return every worker's row."""
+        rows: list[dict[str, Any]] = self.get("workers")["rows"]
+        return rows
+
+    def worker(self, worker_id: str) -> dict[str, Any]:
+        """Return one worker's row."""
+        return next(row for row in self.workers() if row["id"] == worker_id)
+
+    def state(self, worker_id: str) -> str | None:
+        """Return a worker's state, None while it is not known."""
+        return next((row["state"] for row in self.workers() if row["id"] == worker_id), None)
+
+    def run(self, worker_id: str, command: str) -> str:
+        """Run a command as the page does and return its id."""
+        answer = self._asked("run", {"command": command, "workers": [worker_id]})
+        assert "id" in answer, answer
+        return str(answer["id"])
+
+    def command(self, command_id: str) -> dict[str, Any]:
+        """Return a command with its targets."""
+        command: dict[str, Any] = self.get(f"commands/{command_id}")["command"]
+        return command
+
+    def _asked(self, event: str, data: object) -> dict[str, Any]:
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)
+        client = socketio.Client()
+        client.connect(self._page, headers={"Cookie": cookies, "Origin": self._page}, transports=["websocket"])
+        try:
+            answer: dict[str, Any] = client.call(event, data, timeout=10)
+            return answer
+        finally:
+            client.disconnect()

@@ -1,0 +1,169 @@
+"""The lines of docs/mqtt.md do what the page says, run as they stand with Debian's clients."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.running import Running, an_agent, gpumon_up, online
+from tests.support import eventually, program_or_skip, stopping
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mqtt.md"
+LINES = [
+    line for block in re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) for line in block.splitlines()
+]
+
+pytestmark = pytest.mark.mosquitto
+
+
+def line_with(*parts: str) -> str:
+    """Return the page's one line that holds all of these parts."""
+    found = [line for line in LINES if all(part in line for part in parts)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+SAMPLE = next(line for line in LINES if line.endswith("w1/metrics -C 1"))
+FLEET = line_with("+/metrics")
+STATUSES = line_with("+/status")
+INFO = line_with("w1/info")
+TEMPERATURES = line_with("jq")
+LISTEN = line_with("cmd/#")
+PLAIN = line_with("'nvidia-smi -L'")
+TO_ALL = line_with("gpumon/all/cmd")
+OBJECT = line_with("disk-1", "df -h")
+CANCEL = line_with("disk-1", "cancel")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A master with the worker that the page speaks of."""
+    program_or_skip("mosquitto_sub", "mosquitto-clients")
+    folder = tmp_path_factory.mktemp("documented")
+    with ExitStack() as stack:
+        running = stack.enter_context(gpumon_up(folder, more={"HOME": str(folder), "LD_LIBRARY_PATH": "/nonexistent"}))
+        stack.enter_context(an_agent(running, "w1", "--source", "simulated", "--interval", "0.5"))
+        eventually(lambda: online(running, ["w1"]), 30)
+        # As the page says, and the port of this test besides.
+        (folder / ".config").mkdir()
+        for client in ("mosquitto_pub", "mosquitto_sub"):
+            options = f"-h 127.0.0.1\n-p {running.mqtt_port}\n-u admin\n-P {running.admin_password}\n"
+            (folder / ".config" / client).write_text(options)
+        yield running
+
+
+def ran(fleet: Running, line: str, *, limit_s: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run a line of the page in a shell."""
+    return subprocess.run(
+        line, shell=True, env=fleet.environment, capture_output=True, text=True, timeout=limit_s, check=False
+    )
+
+
+def test_every_line_of_the_page_is_tried_here() -> None:
+    tried = {SAMPLE, FLEET, STATUSES, INFO, TEMPERATURES, LISTEN, PLAIN, TO_ALL, OBJECT, CANCEL}
+    assert tried == set(LINES)
+
+
+def test_one_sample_of_a_worker(fleet: Running) -> None:
+    assert json.loads(ran(fleet, SAMPLE).stdout)["source"] == "simulated"
+
+
+def test_the_whole_fleet_as_it_comes(fleet: Running) -> None:
+    received = ran(fleet, FLEET.replace("-W 10", "-W 2")).stdout.splitlines()
+    assert len(received) >= 2
+    assert all(item.startswith("gpumon/w1/metrics {") for item in received)
+
+
+def test_who_is_there(fleet: Running) -> None:
+    assert "gpumon/w1/status online" in ran(fleet, STATUSES).stdout
+
+
+def test_a_workers_inventory(fleet: Running) -> None:
+    assert json.loads(ran(fleet, INFO).stdout)["gpus"]
+
+
+def test_temperatures_through_jq(fleet: Running) -> None:
+    program_or_skip("jq", "jq")
+    cards = ran(fleet, TEMPERATURES).stdout.splitlines()
+    assert cards
+    assert all(len(json.loads(card)) == 2 for card in cards)
+
+
+def answers_to(fleet: Running, line: str, *, ends: int = 1) -> list[tuple[str, dict[str, object]]]:
+    """Run a publishing line while the page's subscribing line listens; return what came on output and result."""
+    process = subprocess.Popen(f"exec {LISTEN}", shell=True, env=fleet.environment, stdout=subprocess.PIPE, text=False)
+    received: list[tuple[str, dict[str, object]]] = []
+    with stopping(process):
+        assert process.stdout is not None
+        eventually(lambda: "mosquitto_sub" in Path(f"/proc/{process.pid}/comm").read_text())
+        # Its own subscription is in place once it hears itself.
+        marker = "mosquitto_pub -q 1 -t gpumon/w1/cmd/marker -m '{}'"
+        listener = eventually(lambda: heard_marker(fleet, process, marker))
+        assert listener
+        assert ran(fleet, line).returncode == 0
+        while sum(topic.endswith("result") for topic, _ in received) < ends:
+            topic, _, payload = process.stdout.readline().decode().partition(" ")
+            if topic.endswith(("output", "result")):
+                received.append((topic, json.loads(payload)))
+    return received
+
+
+def heard_marker(fleet: Running, process: subprocess.Popen[bytes], marker: str) -> bool:
+    """Publish a marker and tell whether the listening client prints it."""
+    assert process.stdout is not None
+    ran(fleet, marker)
+    return b"marker" in process.stdout.readline()
+
+
+def test_plain_text_is_run_and_answered_with_output_and_result(fleet: Running) -> None:
+    received = answers_to(fleet, PLAIN.replace("nvidia-smi -L", "echo hello"))
+    topics = [topic for topic, _ in received]
+    assert topics == ["gpumon/w1/cmd/output", "gpumon/w1/cmd/result"]
+    assert received[0][1]["data"] == "hello\n"
+    assert (received[1][1]["state"], received[1][1]["exit_code"]) == ("finished", 0)
+
+
+def test_the_documented_nvidia_smi_line_ends_with_a_result_wherever_it_runs(fleet: Running) -> None:
+    received = answers_to(fleet, PLAIN)
+    assert received[-1][1]["command"] == "nvidia-smi -L"
+    assert received[-1][1]["state"] == "finished"
+
+
+def test_a_command_to_everybody(fleet: Running) -> None:
+    assert answers_to(fleet, TO_ALL)[-1][1]["exit_code"] == 0
+
+
+def test_a_command_object_runs_once_under_its_own_id(fleet: Running) -> None:
+    assert answers_to(fleet, OBJECT)[-1][1]["id"] == "disk-1"
+    assert ran(fleet, OBJECT).returncode == 0
+    again = answers_to(fleet, "mosquitto_pub -q 1 -t gpumon/w1/cmd -m 'echo next'")
+    assert [answer["command"] for topic, answer in again if topic.endswith("result")] == ["echo next"]
+
+
+def test_a_cancellation_ends_a_running_command(fleet: Running) -> None:
+    cancel = CANCEL.replace("disk-1", "slow-1")
+    start = OBJECT.replace("disk-1", "slow-1").replace("df -h /", "sleep 30")
+    assert answers_to(fleet, f"{start}; {cancel}")[-1][1]["state"] == "cancelled"
+
+
+def test_what_was_run_by_mqtt_is_kept_with_who_sent_it(fleet: Running) -> None:
+    answers_to(fleet, "mosquitto_pub -q 1 -t gpumon/w1/cmd -m 'echo kept'")
+
+    def kept() -> object:
+        query = "select json_object('by', by, 'state', state) from commands join command_targets on id = command_id"
+        shown = subprocess.run(
+            ["sqlite3", str(fleet.data.database), f"{query} where command = 'echo kept'"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return shown.stdout.strip()
+
+    program_or_skip("sqlite3", "sqlite3")
+    assert json.loads(str(eventually(kept))) == {"by": "admin", "state": "finished"}
