@@ -1,0 +1,48 @@
+"""Serves the page over a real master, as a process of its own: `python -m tests.webui.serve_page DATA PORT MQTT_PORT THREADS`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from gpumon.address import BrokerAddress
+from gpumon.datafolder import DataFolder
+from gpumon.errors import GpumonError
+from gpumon.files import ensure_secret
+from gpumon.link import Credentials
+from gpumon.log import configure_logging
+from gpumon.settings import Settings
+from master.master import Master, prepare
+from webui.app import WebUi
+from webui.server import serve
+
+
+def main() -> int:
+    """Serve until a signal."""
+    folder, port, mqtt_port, threads = sys.argv[1:]
+    configure_logging("info")
+    data = DataFolder(Path(folder))
+    settings = msgspec.convert(
+        {
+            "data": folder,
+            "page": {"port": int(port), "threads": int(threads)},
+            "mqtt": {"port": int(mqtt_port)},
+        },
+        Settings,
+    )
+    prepare(data)
+    ensure_secret(data.master_secret)
+    address = BrokerAddress("127.0.0.1", int(mqtt_port), tls=False)
+    master = Master(settings, data, address, Credentials("master", "unused"))
+    try:
+        serve(WebUi(master, settings, ensure_secret(data.session_secret)), "127.0.0.1", int(port), int(threads))
+    except GpumonError as error:
+        print(f"gpumon: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+// The bar at the top: where one is, whether it is live, and who is logged in.
+
+import { html } from "../lib/html.js";
+import { useStore } from "../lib/store.js";
+import { ConnectionPill } from "./connection-state.js";
+
+export function PageHeader() {
+  const session = useStore((state) => state.session);
+  const { view } = useStore((state) => state.route);
+  const current = (views) => (views.includes(view) ? "page" : undefined);
+  return html`<header class="page-header">
+    <a class="brand" href="/">gpumon</a>
+    <nav aria-label="Main">
+      <a href="/" aria-current=${current(["fleet", "worker"])}>Fleet</a>
+      <a href="/commands" aria-current=${current(["commands", "command"])}>Commands</a>
+    </nav>
+    <${ConnectionPill} />
+    <form class="who" method="post" action="/logout">
+      <input type="hidden" name="csrf" value=${session.csrf} />
+      <span class="who-name" title=${session.role}>${session.user}<span class="quiet"> · ${session.role}</span></span>
+      <button class="button button-quiet">Log out</button>
+    </form>
+  </header>`;
+}

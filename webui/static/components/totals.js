@@ -1,0 +1,50 @@
+// The fleet in one line: workers, cards, load, memory, power, and the hottest card.
+
+import { totals } from "../lib/fleet.js";
+import { bytes, celsius, NONE, number, percent, share, watts } from "../lib/format.js";
+import { html, memo } from "../lib/html.js";
+import { Meter } from "./meter.js";
+import { HOT_FROM_C } from "./worker-row.js";
+
+function Tile({ label, value, children, title }) {
+  return html`<div class="tile" title=${title}>
+    <dt>${label}</dt>
+    <dd><span class="tile-value">${value}</span><span class="tile-more">${children}</span></dd>
+  </div>`;
+}
+
+function others(workers) {
+  const parts = [];
+  if (workers.stale) parts.push(`${workers.stale} stale`);
+  if (workers.degraded) parts.push(`${workers.degraded} broken`);
+  if (workers.offline) parts.push(`${workers.offline} offline`);
+  return parts.join(" · ") || "all online";
+}
+
+export const Totals = memo(function Totals({ rows }) {
+  const sum = totals([...rows.values()]);
+  const memory = share(sum.memoryUsed, sum.memoryTotal);
+  const absent = sum.gpus.absent ? ` · ${sum.gpus.absent} absent` : "";
+  return html`<dl class="tiles" aria-label="Totals">
+    <${Tile} label="Workers online" value=${`${number(sum.workers.online)} / ${number(sum.workers.all)}`}>
+      ${sum.workers.all > 0 ? others(sum.workers) : NONE}
+    <//>
+    <${Tile}
+      label="GPUs busy"
+      title="busy: a process holds memory on the card, or it computes; absent: it or its worker does not answer"
+      value=${`${number(sum.gpus.busy)} / ${number(sum.gpus.all)}`}
+    >
+      ${`${number(sum.gpus.free)} free${absent}`}
+    <//>
+    <${Tile} label="Mean utilization" value=${percent(sum.utilization)}>
+      <${Meter} value=${sum.utilization} label=${`mean utilization ${percent(sum.utilization)}`} />
+    <//>
+    <${Tile} label="GPU memory" value=${bytes(sum.memoryUsed)} title=${`of ${bytes(sum.memoryTotal)}`}>
+      <${Meter} value=${memory} label=${`memory ${percent(memory)}`} tone="memory" />
+    <//>
+    <${Tile} label="Power" value=${watts(sum.power)}>${sum.power === null ? NONE : "all cards"}<//>
+    <${Tile} label="Hottest card" value=${html`<span class=${sum.hottest?.celsius >= HOT_FROM_C ? "is-hot" : ""}>${celsius(sum.hottest?.celsius)}</span>`}>
+      ${sum.hottest ? `${sum.hottest.worker} · GPU ${sum.hottest.index ?? NONE}` : NONE}
+    <//>
+  </dl>`;
+});

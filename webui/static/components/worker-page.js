@@ -1,0 +1,76 @@
+// One worker: what it is, how it is, its cards, processes, events and commands.
+
+import { watchWorker } from "../lib/fleet_live.js";
+import { html, useEffect } from "../lib/html.js";
+import { useStore } from "../lib/store.js";
+import { CommandList } from "./command-list.js";
+import { CopyLine } from "./copy-line.js";
+import { Dock } from "./dock.js";
+import { EventList } from "./event-list.js";
+import { GpuCard } from "./gpu-card.js";
+import { HostPanel } from "./host-panel.js";
+import { Inventory } from "./inventory.js";
+import { ProcessTable } from "./process-table.js";
+import { RunField } from "./run-field.js";
+import { WorkerHead } from "./worker-head.js";
+
+function Body({ worker, mayRun }) {
+  const { row, info, metrics, events, commands, topics } = worker;
+  const gpus = metrics?.gpus ?? [];
+  const inventory = new Map((info?.gpus ?? []).map((gpu) => [gpu.uuid, gpu]));
+  return html`<${WorkerHead} row=${row} info=${info} />
+    ${mayRun &&
+    html`<section class="card" aria-labelledby="run-title">
+      <h2 id="run-title">Run a command</h2>
+      <${RunField} workerId=${row.id} />
+      ${info?.commands === "none" && html`<p class="quiet">This worker takes no commands.</p>`}
+      ${info?.commands === "listed" && html`<p class="quiet">This worker runs the commands on its own list alone.</p>`}
+    </section>`}
+    <section aria-labelledby="gpus-title">
+      <h2 id="gpus-title">GPUs <span class="count">${gpus.length || inventory.size}</span></h2>
+      <div class="gpu-cards">
+        ${gpus.map((gpu) => html`<${GpuCard} key=${gpu.uuid} gpu=${gpu} inventory=${inventory.get(gpu.uuid)} />`)}
+      </div>
+      ${gpus.length === 0 && html`<p class="quiet">No sample has arrived yet.</p>`}
+    </section>
+    <section class="card" aria-labelledby="processes-title">
+      <h2 id="processes-title">Processes</h2>
+      <${ProcessTable} gpus=${gpus} />
+    </section>
+    <div class="columns">
+      <section class="card" aria-labelledby="host-title">
+        <h2 id="host-title">Host</h2>
+        <${HostPanel} host=${metrics?.host ?? null} />
+      </section>
+      <section class="card" aria-labelledby="inventory-title">
+        <h2 id="inventory-title">Inventory</h2>
+        <${Inventory} info=${info} />
+      </section>
+      <section class="card" aria-labelledby="events-title">
+        <h2 id="events-title">Events</h2>
+        <${EventList} events=${events} gpus=${gpus} />
+      </section>
+      <section class="card" aria-labelledby="commands-title">
+        <h2 id="commands-title">Commands</h2>
+        <${CommandList} commands=${commands} />
+      </section>
+    </div>
+    <section class="card" aria-labelledby="topics-title">
+      <h2 id="topics-title">MQTT topics</h2>
+      ${Object.entries(topics).map(([name, topic]) => html`<${CopyLine} key=${name} label=${name} text=${topic} />`)}
+    </section>`;
+}
+
+export function WorkerPage({ id }) {
+  useEffect(() => watchWorker(id), [id]);
+  const worker = useStore((state) => state.worker);
+  const mayRun = useStore((state) => state.session.may_run);
+  const isLoaded = worker !== null && worker.id === id && worker.loaded;
+  return html`<main class="page">
+    <h1 class="visually-hidden" tabindex="-1">Worker ${id}</h1>
+    ${!isLoaded && html`<p class="quiet">Loading…</p>`}
+    ${isLoaded && worker.error && html`<section class="card empty"><h2>No worker ${id}</h2><p>None of that name is known. <a href="/">All workers</a></p></section>`}
+    ${isLoaded && !worker.error && html`<${Body} worker=${worker} mayRun=${mayRun} />`}
+    <${Dock} />
+  </main>`;
+}

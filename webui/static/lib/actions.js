@@ -1,0 +1,48 @@
+// What people do: run, cancel, select.
+
+import { request } from "./live.js";
+import { state, update } from "./store.js";
+
+export function notify(text) {
+  update({ notice: text === null ? null : { text, at: Date.now() } });
+}
+
+/** Run a command on workers and show its output; returns whether it was sent. */
+export async function run(command, workers, timeoutSeconds = 60) {
+  const answer = await request("run", { command, workers, timeout_s: timeoutSeconds });
+  if (answer.error) {
+    notify(answer.error);
+    return false;
+  }
+  update({ docked: answer.id, dockOpen: true, notice: null });
+  return true;
+}
+
+export async function cancel(id, workers = null) {
+  const answer = await request("cancel", { id, workers });
+  if (answer.error) notify(answer.error);
+}
+
+export function select(ids) {
+  update({ selected: new Set(ids) });
+}
+
+export function toggle(id) {
+  const selected = new Set(state.selected);
+  if (!selected.delete(id)) selected.add(id);
+  update({ selected });
+}
+
+export function draft(id, text) {
+  const drafts = new Map(state.drafts);
+  if (text) drafts.set(id, text);
+  else drafts.delete(id);
+  update({ drafts });
+}
+
+export function sortBy(key) {
+  const { sort } = state;
+  const firstDescending = ["utilization", "memory", "temperature", "power", "seen"].includes(key);
+  const descending = sort.key === key ? !sort.descending : firstDescending;
+  update({ sort: { key, descending } });
+}

@@ -1,0 +1,48 @@
+// The one store: everything that is shown. Values are replaced, never changed in place, so that `is it another?` is cheap.
+
+import { useLayoutEffect, useReducer, useRef } from "./html.js";
+
+const listeners = new Set();
+
+export const state = {
+  session: null,
+  route: { view: "fleet" },
+  // phase: connecting | live | lost | refused; heard is when (ms) the server last said anything.
+  connection: { phase: "connecting", message: null, heard: Date.now() },
+  brokerProblem: null,
+  fleet: { loaded: false, rows: new Map() },
+  search: "",
+  sort: { key: "id", descending: false },
+  selected: new Set(),
+  drafts: new Map(),
+  worker: null,
+  commandList: null,
+  commands: new Map(),
+  docked: null,
+  dockOpen: true,
+  notice: null,
+};
+
+/** Put new values into the store and tell whoever shows something of it, once. */
+export function update(changes) {
+  Object.assign(state, changes);
+  for (const listener of [...listeners]) listener();
+}
+
+/** Return what `select` takes from the store, and render again when that is another value. */
+export function useStore(select) {
+  const [, renderAgain] = useReducer((count) => count + 1, 0);
+  const shown = useRef(null);
+  const value = select(state);
+  shown.current = { select, value };
+  useLayoutEffect(() => {
+    const listener = () => {
+      const { select: now, value: before } = shown.current;
+      if (!Object.is(now(state), before)) renderAgain();
+    };
+    listeners.add(listener);
+    listener();
+    return () => listeners.delete(listener);
+  }, []);
+  return value;
+}

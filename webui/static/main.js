@@ -1,0 +1,19 @@
+// Starts the page in the shell that the server sent.
+
+import { App } from "./components/app.js";
+import { startCommands } from "./lib/commands.js";
+import { startFleet } from "./lib/fleet_live.js";
+import { html, render } from "./lib/html.js";
+import { startLive } from "./lib/live.js";
+import { startRouter } from "./lib/router.js";
+import { update } from "./lib/store.js";
+
+const root = document.getElementById("page");
+const session = JSON.parse(root.dataset.session);
+
+update({ session, brokerProblem: session.broker_problem });
+startRouter();
+startFleet();
+startCommands();
+render(html`<${App} />`, root);
+startLive();
