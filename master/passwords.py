@@ -31,11 +31,11 @@ class Passwords:
 
     def is_right(self, password_hash: str | None, password: str) -> bool:
         """Tell whether the password belongs to the hash; None stands for somebody who is not known."""
-        if password_hash is None and self._nobodys is None:
+        if self._nobodys is None:  # made at the first call for whomever, so that it tells nothing
             self._nobodys = self.hash(secrets.token_urlsafe(_GENERATED_BYTES))
         try:
             with self._slots:
-                self._hasher.verify(password_hash or self._nobodys or "", password)
+                self._hasher.verify(password_hash or self._nobodys, password)
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
         return password_hash is not None
