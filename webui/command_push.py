@@ -34,7 +34,10 @@ def worker_room(worker_id: str) -> str:
 
 
 class CommandSummary(msgspec.Struct, frozen=True):
-    """A command as a list shows it: `counts` is how many of its targets are in each state."""
+    """A command as a list shows it: `counts` is how many of its targets are in each state.
+
+    `nonzero` is how many of those that finished did so with another exit code than 0.
+    """
 
     id: str
     command: str
@@ -43,6 +46,7 @@ class CommandSummary(msgspec.Struct, frozen=True):
     created: float
     timeout_s: float
     counts: dict[str, int]
+    nonzero: int
     ended: bool
     target: TargetRecord | None = None
 
@@ -79,6 +83,7 @@ def summary_of(record: CommandRecord, worker_id: str | None = None) -> CommandSu
         created=record.created,
         timeout_s=record.timeout_s,
         counts=counts,
+        nonzero=sum(target.state == "finished" and target.exit_code != 0 for target in record.targets),
         ended=record.is_ended,
         target=next((target for target in record.targets if target.worker_id == worker_id), None),
     )

@@ -1,4 +1,4 @@
-"""Serves the page over a real master, as a process of its own: `python -m tests.webui.serve_page DATA PORT MQTT_PORT THREADS`."""
+"""Serves the page over a real master, as a process: `python -m tests.webui.serve_page DATA PORT MQTT_PORT THREADS`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         serve(WebUi(master, settings, ensure_secret(data.session_secret)), "127.0.0.1", int(port), int(threads))
     except GpumonError as error:
-        print(f"gpumon: {error}", file=sys.stderr)
+        sys.stderr.write(f"gpumon: {error}\n")
         return error.exit_code
     return 0
 

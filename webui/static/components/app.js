@@ -4,7 +4,6 @@ import { html, useEffect } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
 import { CommandPage } from "./command-page.js";
 import { CommandsPage } from "./commands-page.js";
-import { ConnectionBanner } from "./connection-state.js";
 import { FleetPage } from "./fleet-page.js";
 import { Notice } from "./notice.js";
 import { PageHeader } from "./page-header.js";
@@ -32,7 +31,6 @@ export function App() {
   }, [route]);
   return html`<div class="app ${isLive ? "" : "is-not-live"}">
     <${PageHeader} />
-    <${ConnectionBanner} />
     <${View} route=${route} />
     <${Notice} />
   </div>`;

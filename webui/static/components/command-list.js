@@ -5,20 +5,21 @@ import { html, memo } from "../lib/html.js";
 import { commandPath } from "../lib/router.js";
 import { StateBadge } from "./state-badge.js";
 
-const FINISHED_WELL = ["finished"];
-const UNFINISHED = ["sent", "running"];
-
 function Outcome({ command }) {
   if (command.target) {
     const { state, exit_code: code } = command.target;
     const failed = state === "finished" && code !== 0;
     return html`<${StateBadge} state=${failed ? "failed" : state} word=${state === "finished" ? `exit ${code}` : state} />`;
   }
-  const entries = Object.entries(command.counts);
-  const order = (state) => (UNFINISHED.includes(state) ? 0 : FINISHED_WELL.includes(state) ? 1 : 2);
-  return entries
-    .sort(([a], [b]) => order(a) - order(b))
-    .map(([state, count]) => html`<${StateBadge} key=${state} state=${state} word=${`${count} ${state}`} />`);
+  const { finished = 0, ...others } = command.counts;
+  const parts = [
+    ["finished", finished - command.nonzero, "exit 0"],
+    ["failed", command.nonzero, "exit not 0"],
+    ...Object.entries(others).map(([state, count]) => [state, count, state]),
+  ];
+  return parts
+    .filter(([, count]) => count > 0)
+    .map(([state, count, word]) => html`<${StateBadge} key=${word} state=${state} word=${`${count} ${word}`} />`);
 }
 
 export const CommandList = memo(function CommandList({ commands }) {

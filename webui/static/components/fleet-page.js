@@ -1,5 +1,6 @@
 // All workers.
 
+import { sortBy } from "../lib/actions.js";
 import { matching, sorted } from "../lib/fleet.js";
 import { watchFleet } from "../lib/fleet_live.js";
 import { plural } from "../lib/format.js";
@@ -58,7 +59,7 @@ export function FleetPage() {
             </label>
             <label class="sort-select">
               <span>Sort by</span>
-              <select class="field" value=${sort.key} onChange=${(event) => update({ sort: { key: event.currentTarget.value, descending: false } })}>
+              <select class="field" value=${sort.key} onChange=${(event) => sortBy(event.currentTarget.value)}>
                 <option value="id">name</option>
                 <option value="state">state</option>
                 <option value="utilization">utilization</option>

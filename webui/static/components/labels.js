@@ -3,8 +3,9 @@
 import { html, memo } from "../lib/html.js";
 
 export const Labels = memo(function Labels({ labels, source }) {
-  return html`<span class="labels">
+  const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return html`<span class="labels" title=${all.join("\n")}>
     ${source === "simulated" && html`<span class="tag tag-simulated">simulated</span>`}
-    ${Object.entries(labels).map(([key, value]) => html`<span class="tag" key=${key}>${key}=${value}</span>`)}
+    ${all.map((label) => html`<span class="tag" key=${label}>${label}</span>`)}
   </span>`;
 });

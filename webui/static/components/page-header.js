@@ -2,7 +2,7 @@
 
 import { html } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
-import { ConnectionPill } from "./connection-state.js";
+import { ConnectionBanner, ConnectionPill } from "./connection-state.js";
 
 export function PageHeader() {
   const session = useStore((state) => state.session);
@@ -15,6 +15,7 @@ export function PageHeader() {
       <a href="/commands" aria-current=${current(["commands", "command"])}>Commands</a>
     </nav>
     <${ConnectionPill} />
+    <${ConnectionBanner} />
     <form class="who" method="post" action="/logout">
       <input type="hidden" name="csrf" value=${session.csrf} />
       <span class="who-name" title=${session.role}>${session.user}<span class="quiet"> · ${session.role}</span></span>

@@ -29,7 +29,7 @@ export function SelectionBar({ shown, rows }) {
     setSending(false);
   }
 
-  return html`<section class="selection" aria-label="Run on selected workers">
+  return html`<section class="selection ${ids.length === 0 ? "selection-none" : ""}" aria-label="Run on selected workers">
     <div class="selection-who">
       <strong>${ids.length === 0 ? "No worker selected" : `${plural(ids.length, "worker")} selected`}</strong>
       <span class="selection-names quiet">${names(ids)}</span>
