@@ -1,0 +1,53 @@
+"""`python -m bench [NAME ...]`: run benchmarks, all of them without a name, and write down what they gave."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from bench.agent_cost import agent, real_agent
+from bench.connect import connect
+from bench.delivery import fleet, freshness
+from bench.report import Result, section, write
+from bench.start import start
+from gpumon.errors import GpumonError
+
+BENCHMARKS: dict[str, Callable[[], Result]] = {
+    "start": start,
+    "freshness": freshness,
+    "connect": connect,
+    "fleet": fleet,
+    "agent": agent,
+}
+
+
+def main() -> int:
+    """Run what the command line names; exit non-zero where one could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure gpumon on this machine.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--real", action="store_true", help="measure the agent on this machine's own GPUs")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]}: choose from {', '.join(BENCHMARKS)}")
+    # An end from outside unwinds the stack as well, so that every process is ended.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    failed = False
+    for name in arguments.names or BENCHMARKS:
+        print(f"{name} (load {os.getloadavg()[0]:.1f}) ...", file=sys.stderr, flush=True)
+        try:
+            result = real_agent() if name == "agent" and arguments.real else BENCHMARKS[name]()
+        except GpumonError as error:
+            print(f"{name} could not be run: {error}", file=sys.stderr, flush=True)
+            failed = True
+            continue
+        write(result)
+        print(section(result), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

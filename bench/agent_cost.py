@@ -1,0 +1,83 @@
+"""What an agent costs the machine that it watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.children import Children, Helper
+from bench.deployment import GPUMON, Deployment, clean_environment
+from bench.gpus import GPUS, PROCESSES_PER_GPU, standin_environment
+from bench.processes import Meter
+from bench.report import Figure, Result
+from gpumon.files import write_secret
+
+INTERVAL_S = 1.0
+WARM_UP_S = 10.0
+SECONDS = 60.0
+
+
+def agent() -> Result:
+    """Measure an agent over the stand-in's eight GPUs."""
+    return _measure("agent", real=False)
+
+
+def real_agent() -> Result:
+    """Measure an agent over this machine's own GPUs."""
+    return _measure("agent-real", real=True)
+
+
+def _measure(name: str, *, real: bool) -> Result:
+    with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as temporary, Children(Path(temporary)) as children:
+        folder = Path(temporary)
+        environment = clean_environment() if real else standin_environment(folder, children)
+        deployment = Deployment(folder, children)
+        deployment.add_accounts(1)
+        deployment.start_broker()
+        ((worker_id, token),) = json.loads(deployment.accounts_file.read_text()).items()
+        write_secret(folder / "token.txt", token)
+        command = [*GPUMON, "agent", "--master", f"mqtt://127.0.0.1:{deployment.mqtt_port}", "--worker-id", worker_id]
+        command += ["--token-file", str(folder / "token.txt"), "--interval", str(INTERVAL_S), "--source", "nvml"]
+        process = children.start("agent", [*command, "--data", str(folder / "agent")], environment)
+        time.sleep(WARM_UP_S)
+        children.check()
+        meter = Meter({"agent": process.pid})
+        meter.start()
+        time.sleep(SECONDS)
+        (cost,) = meter.stop()
+        children.check()
+        children.end(process)
+        loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
+        loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
+        bare = loop.hear("done", SECONDS + 30)
+        others = meter.others_cpu_percent
+    bare_percent = 100.0 * bare["cpu_s"] / bare["wall_s"]
+    cards = (
+        "this machine's own GPUs" if real else f"the stand-in for NVML, {GPUS} GPUs, {PROCESSES_PER_GPU} processes each"
+    )
+    return Result(
+        name=name,
+        title="an agent at 1 Hz",
+        about=(
+            f"`gpumon agent` over {cards}, publishing to the embedded broker for {SECONDS:.0f} s after "
+            f"{WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded from the agent's "
+            f"sampler, cost when made through nvidia-ml-py at the same pace by a process that does nothing else "
+            f"({bare['calls']} calls a sample)."
+        ),
+        command=".venv/bin/python -m bench agent" + (" --real" if real else ""),
+        figures=[
+            Figure("memory (PSS)", cost.pss_bytes / 1e6, "MB", target=40),
+            Figure("CPU in all", cost.cpu_percent, "% of a core"),
+            Figure("the same NVML calls alone", bare_percent, "% of a core"),
+            Figure("CPU beyond NVML's calls", cost.cpu_percent - bare_percent, "% of a core", target=1),
+            Figure("NVML calls a sample", bare["calls"], ""),
+        ],
+        processes=[cost],
+        others_cpu_percent=others,
+        remarks=[]
+        if real
+        else ["The stand-in answers at once: a real driver takes its own time on top, in NVML's share."],
+    )

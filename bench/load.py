@@ -1,0 +1,157 @@
+"""The load generator: many pretended agents in one process of its own, `python -m bench.load --help`.
+
+It prints one JSON object a line and follows lines on its standard input: `connected` once all agents have their
+SUBACK; after `publish` come samples and `publishing`; after `stop` (or `--seconds`) `stopped` with what was published.
+The connections stay until standard input ends, so that whoever compares what arrived sees no worker go offline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.pretended_agent import Counts, PretendedAgent, Worker
+from gpumon.topics import Topics
+
+MOST_AGENTS = 10_000
+LONGEST_S = 900.0
+CONNECT_TIMEOUT_S = 120.0
+HOST = "127.0.0.1"  # never anybody else's broker
+
+
+class Load:
+    """Pretended agents with their accounts, over one broker of this machine."""
+
+    def __init__(self, port: int, accounts: dict[str, str], gpus: int, interval_s: float, base: str = "gpumon") -> None:
+        self.counts = Counts()
+        self.agents: list[PretendedAgent] = []
+        self._port = port
+        self._accounts = accounts
+        self._gpus = gpus
+        self._interval_s = interval_s
+        self._topics = Topics(base)
+
+    async def connect(self) -> list[float]:
+        """Connect all agents at once; return after how many seconds each had its SUBACK, sorted.
+
+        Raises OSError, TimeoutError: when one could not connect, was refused or took too long.
+        """
+        self.agents = [
+            PretendedAgent(Worker(number, worker_id, token), self._topics, self._gpus, self._interval_s, self.counts)
+            for number, (worker_id, token) in enumerate(self._accounts.items())
+        ]
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        await asyncio.gather(
+            *(loop.create_connection(partial(_same, agent), HOST, self._port) for agent in self.agents)
+        )
+        done = await asyncio.wait_for(asyncio.gather(*(agent.subscribed for agent in self.agents)), CONNECT_TIMEOUT_S)
+        return sorted(moment - started for moment in done)
+
+    def publish(self) -> None:
+        """Begin to publish, each agent at its own moment of the interval, evenly spread."""
+        start = asyncio.get_running_loop().time() + 0.05
+        for number, agent in enumerate(self.agents):
+            agent.publish_every_interval(start + self._interval_s * number / len(self.agents))
+
+    def stop_publishing(self) -> None:
+        """Publish no more."""
+        for agent in self.agents:
+            agent.stop_publishing()
+
+    def close(self) -> None:
+        """Disconnect all agents."""
+        for agent in self.agents:
+            agent.close()
+
+    def report(self) -> dict[str, Any]:
+        """Return what was published, how late, and each worker's last sample's time."""
+        counts = self.counts
+        late = sorted(counts.lateness_s) or [0.0]
+        return {
+            "published": counts.published,
+            "published_bytes": counts.published_bytes,
+            "skipped": counts.skipped,
+            "commands": counts.commands,
+            "acknowledged": counts.acknowledged,
+            "lost_connections": counts.lost_connections,
+            "problems": counts.problems,
+            "lateness_p99_s": late[int(0.99 * (len(late) - 1))],
+            "lateness_max_s": late[-1],
+            "cpu_s": time.process_time(),
+            "last_times": {agent.worker_id: agent.last_time for agent in self.agents},
+        }
+
+
+def _same(agent: PretendedAgent) -> PretendedAgent:
+    return agent
+
+
+def _say(event: str, **facts: Any) -> None:
+    print(json.dumps({"event": event, **facts}), flush=True)
+
+
+async def _told(reader: asyncio.StreamReader, wanted: str, timeout_s: float) -> bool:
+    """Wait for a line on standard input; False where the input ends or the time is up before."""
+    try:
+        return (await asyncio.wait_for(reader.readline(), timeout_s)).decode().strip() == wanted
+    except asyncio.TimeoutError:
+        return False
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    accounts = json.loads(arguments.accounts.read_text())
+    if not 1 <= len(accounts) <= MOST_AGENTS:
+        raise SystemExit(f"{len(accounts)} accounts in {arguments.accounts}: from 1 to {MOST_AGENTS} can be used")
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    load = Load(arguments.port, accounts, arguments.gpus, arguments.interval, arguments.base)
+    try:
+        moments = await load.connect()
+    except (OSError, asyncio.TimeoutError) as error:
+        waiting = sum(not agent.subscribed.done() for agent in load.agents)
+        _say("failed", problem=f"{type(error).__name__} {error}", waiting=waiting, problems=load.counts.problems)
+        load.close()
+        return 1
+    _say("connected", agents=len(moments), first_s=moments[0], half_s=moments[len(moments) // 2], all_s=moments[-1])
+    if await _told(reader, "publish", LONGEST_S):
+        load.publish()
+        _say("publishing", payload_bytes=load.agents[0].payload_bytes)
+        await _told(reader, "stop", arguments.seconds)
+        load.stop_publishing()
+        _say("stopped", **load.report())
+        await _told(reader, "close", LONGEST_S)
+    load.close()
+    await asyncio.sleep(0.2)  # for the last bytes to leave
+    return 0
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="MQTT port on 127.0.0.1")
+    parser.add_argument("--accounts", type=Path, required=True, help="JSON file: worker id -> token")
+    parser.add_argument("--gpus", type=int, default=8)
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds between two samples of a worker")
+    parser.add_argument("--base", default="gpumon")
+    parser.add_argument("--seconds", type=float, default=LONGEST_S, help="publish no longer than this")
+    arguments = parser.parse_args()
+    arguments.seconds = min(arguments.seconds, LONGEST_S)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    uvloop.install()
+    return asyncio.run(_run(arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
