@@ -92,9 +92,9 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
     app.after_request(_secured)
 
     manager = RoomManager()
-    viewers = Viewers(manager)
-    connections = Connections(viewers.in_use)
     sessions = Sessions(master.accounts, settings.page.session_hours)
+    viewers = Viewers(manager, sessions)
+    connections = Connections(viewers.in_use)
     version, modules = _static_files()
     app.extensions[EXTENSION] = PageContext(
         master, settings, sessions, LoginThrottle(), version, modules, viewers.count

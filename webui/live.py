@@ -31,7 +31,7 @@ from webui.command_push import COMMANDS_ROOM, CommandPusher, command_room, summa
 from webui.context import context
 from webui.fleet_push import FLEET_ROOM, FleetPusher
 from webui.rows import fleet_row
-from webui.sessions import MAY_RUN
+from webui.sessions import MAY_RUN, Sessions
 from webui.transport import Connections, RoomManager
 
 logger = logging.getLogger(__name__)
@@ -91,8 +91,9 @@ class Rooms:
 class Viewers:
     """Everybody who is connected, by Socket.IO's session id."""
 
-    def __init__(self, manager: RoomManager) -> None:
+    def __init__(self, manager: RoomManager, sessions: Sessions) -> None:
         self._manager = manager
+        self._sessions = sessions
         self._by_sid: dict[str, Viewer] = {}
         self._lock = threading.Lock()
 
@@ -114,9 +115,9 @@ class Viewers:
         return len(self._by_sid)
 
     def in_use(self, engine_sid: str) -> bool:
-        """Tell whether a connection carries a viewer whose session has not ended."""
+        """Tell whether a connection carries a viewer whose session has not ended, nor whose account."""
         viewer = self._by_sid.get(self._manager.sid_from_eio_sid(engine_sid, NAMESPACE))
-        return viewer is not None and viewer.until > time.time()
+        return viewer is not None and viewer.until > time.time() and self._sessions.may_watch(viewer.name)
 
 
 class Live:
@@ -205,7 +206,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
         """Forget who has left."""
         self._viewers.remove(_sid())
 
-    def on_watch(self, topic: object) -> Any:
+    def on_watch(self, topic: object = None, *_more: object) -> Any:
         """Begin to send what happens to `fleet`, `commands`, `worker:<id>` or `command:<id>`; answer how it is now."""
         if context().sessions.principal() is None:
             return LOG_IN_FIRST
@@ -222,12 +223,12 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
             return {"error": "nothing of that name is known"}
         return msgspec.Raw(msgspec.json.encode(snapshot))
 
-    def on_unwatch(self, topic: object) -> None:
+    def on_unwatch(self, topic: object = None, *_more: object) -> None:
         """Send no more of it."""
         if isinstance(topic, str):
             flask_socketio.leave_room(topic)
 
-    def on_run(self, data: object) -> Any:
+    def on_run(self, data: object = None, *_more: object) -> Any:
         """Run a command; answer its id, or the error in words."""
         principal = context().sessions.principal()
         if principal is None or principal.role not in MAY_RUN:
@@ -239,7 +240,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
             return {"error": str(error)}
         return {"id": record.id}
 
-    def on_cancel(self, data: object) -> Any:
+    def on_cancel(self, data: object = None, *_more: object) -> Any:
         """End a command; answer nothing, or the error in words."""
         principal = context().sessions.principal()
         if principal is None or principal.role not in MAY_RUN:

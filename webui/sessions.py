@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 import flask
 
+from gpumon.errors import GpumonError
 from gpumon.roles import Principal, Role
 from master.accounts import Accounts
 
@@ -22,7 +24,7 @@ LONGEST_WAIT_S = 300.0
 FORGOTTEN_AFTER_S = 900.0
 MOST_REMEMBERED = 10_000
 MOST_CHECKS_AT_ONCE = 2
-ROLES_READ_EVERY_S = 5.0
+ROLES_READ_EVERY_S = 1.0
 
 
 class Sessions:
@@ -62,6 +64,10 @@ class Sessions:
         role = self._role(name)
         return Principal(name, role) if role in MAY_LOG_IN else None
 
+    def may_watch(self, name: str) -> bool:
+        """Tell whether the account of this name is still there and may use the page."""
+        return self._role(name) in MAY_LOG_IN
+
     def ends_at(self) -> float:
         """Return when the session ends, in seconds since 1970."""
         until = flask.session.get("until")
@@ -70,8 +76,9 @@ class Sessions:
     def _role(self, name: str) -> Role | None:
         with self._roles_lock:
             if time.monotonic() - self._roles_read > ROLES_READ_EVERY_S:
-                self._roles = {user.name: user.role for user in self._accounts.users()}
                 self._roles_read = time.monotonic()
+                with contextlib.suppress(GpumonError):  # a database that cannot be read logs nobody out
+                    self._roles = {user.name: user.role for user in self._accounts.users()}
             return self._roles.get(name)
 
 

@@ -34,8 +34,7 @@ MAX_RECEIVED_BYTES = 256 * 1024
 PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 10
 SWEEP_INTERVAL_S = 1.0
-# A client that has not joined the page's namespace by then, or whose connection ended without its thread noticing.
-UNUSED_S = 5.0
+UNUSED_S = 5.0  # how long a new connection may take to become a viewer's
 
 
 class Json:
@@ -157,7 +156,7 @@ class LiveSocket:
     def __init__(self, handler: Any, connections: Connections) -> None:
         self.engine_socket = handler.__self__
         self.opened = time.monotonic()
-        self.ended_at: float | None = None
+        self.was_used = False
         self._handler = handler
         self._connections = connections
         self._socket: _WholeWrites | None = None
@@ -273,10 +272,8 @@ class Connections:
     def _sweep(self, now: float) -> None:
         for live_socket in self._snapshot():
             if self._in_use(live_socket.engine_socket.sid) and not live_socket.engine_socket.closed:
-                live_socket.ended_at = None
-            elif live_socket.ended_at is None:
-                live_socket.ended_at = now
-            elif now - live_socket.ended_at > UNUSED_S:
+                live_socket.was_used = True
+            elif live_socket.was_used or now - live_socket.opened > UNUSED_S:
                 live_socket.abort()
 
 

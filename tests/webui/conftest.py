@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from gpumon.datafolder import DataFolder
 from gpumon.messages import GpuReading
 from gpumon.roles import Role
 from master.accounts import open_accounts
-from tests.support import accepts_connections, eventually, free_port, stopping
+from tests.support import accepts_connections, eventually, free_port, mosquitto, stopping
 from tests.webui.worker_double import WorkerDouble
 
+NUMBERS = itertools.count(1)
 PASSWORDS = {"alice": "correct horse alice", "olaf": "correct horse olaf", "vera": "correct horse vera"}
 ROLES = {"alice": Role.ADMIN, "olaf": Role.OPERATOR, "vera": Role.VIEWER}
 
@@ -36,6 +38,7 @@ class RunningPage:
     threads: int
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    sessions: dict[str, requests.Session] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -62,7 +65,12 @@ class RunningPage:
         return time.monotonic() - began
 
     def session(self, name: str) -> requests.Session:
-        """Return a session in which this person is logged in."""
+        """Return a session in which this person is logged in; the same for a person each time."""
+        if name not in self.sessions:
+            self.sessions[name] = self._log_in(name)
+        return self.sessions[name]
+
+    def _log_in(self, name: str) -> requests.Session:
         session = requests.Session()
         token = form_token(session, f"{self.address}/login")
         answer = session.post(
@@ -90,13 +98,22 @@ class LiveClient:
         self.client.on("*", lambda name, data=None: self.events.append((name, data)))
         self.client.connect(page.address, transports=["websocket"], wait_timeout=10)
 
-    def watch(self, topic: str) -> Any:
+    def watch(self, topic: object) -> Any:
         """Begin to watch; return how it is now."""
         return self.client.call("watch", topic, timeout=10)
 
     def ask(self, event: str, data: Any) -> Any:
         """Send something and return the answer."""
         return self.client.call(event, data, timeout=10)
+
+    def knows(self, *workers: WorkerDouble) -> bool:
+        """Tell whether the fleet view has a row for each of these, and begin to watch it."""
+        ids = {row["id"] for row in self.watch("fleet")["rows"]}
+        return all(worker.id in ids for worker in workers)
+
+    def rows_of(self, worker: WorkerDouble) -> list[dict[str, Any]]:
+        """Return the rows of a worker that were pushed."""
+        return [row for change in self.of("fleet_changed") for row in change["rows"] if row["id"] == worker.id]
 
     def of(self, name: str) -> list[Any]:
         """Return what has arrived under this name."""
@@ -120,9 +137,17 @@ def serving(folder: Path, mqtt_port: int, threads: int = 40) -> Iterator[Running
                 pass
 
 
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    """A page that all tests share; its workers have names of their own for each test."""
+    folder = tmp_path_factory.mktemp("page")
+    with mosquitto(folder) as mqtt_port, serving(folder, mqtt_port) as running:
+        yield running
+
+
 @pytest.fixture
-def page(tmp_path: Path, mosquitto_port: int) -> Iterator[RunningPage]:
-    """A page of its own for one test."""
+def own_page(tmp_path: Path, mosquitto_port: int) -> Iterator[RunningPage]:
+    """A page for one test, which may stop it or change its accounts."""
     with serving(tmp_path, mosquitto_port) as running:
         yield running
 
@@ -143,11 +168,11 @@ def live(page: RunningPage) -> Iterator[Callable[[str], LiveClient]]:
 
 @pytest.fixture
 def worker(page: RunningPage) -> Iterator[Callable[..., WorkerDouble]]:
-    """Make workers, which leave when the test ends."""
+    """Make workers of the shared page, which leave when the test ends; a number is added to the name."""
     made: list[WorkerDouble] = []
 
-    def make(worker_id: str, gpus: list[GpuReading], **info: Any) -> WorkerDouble:
-        made.append(WorkerDouble(page.mqtt_port, worker_id, **info).start(gpus))
+    def make(name: str, gpus: list[GpuReading], **info: Any) -> WorkerDouble:
+        made.append(WorkerDouble(page.mqtt_port, f"{name}-{next(NUMBERS)}", **info).start(gpus))
         return made[-1]
 
     yield make
