@@ -53,6 +53,7 @@ def fleet() -> Result:
 def freshness() -> Result:
     """Watch a small fleet at 1 Hz."""
     run = deliver(workers=10, interval_s=1.0, seconds=60.0)
+    worst = deliver(workers=10, interval_s=1.0, seconds=20.0, together=True)
     return _result(
         "freshness",
         "10 workers x 8 GPUs at 1 Hz",
@@ -61,17 +62,26 @@ def freshness() -> Result:
             Figure("latency p50", 1000 * quantile(run.latencies_s, 0.5), "ms", target=50),
             Figure("latency p99", 1000 * quantile(run.latencies_s, 0.99), "ms"),
             Figure("latency max", 1000 * max(run.latencies_s), "ms"),
+            Figure(
+                "latency p50, all ten at the same moment (20 s)",
+                1000 * quantile(worst.latencies_s, 0.5),
+                "ms",
+                target=50,
+            ),
         ],
     )
 
 
-def deliver(workers: int, interval_s: float, seconds: float) -> Run:
-    """Publish from `workers` workers with one viewer on the fleet view, for `seconds` after a warm-up."""
+def deliver(workers: int, interval_s: float, seconds: float, *, together: bool = False) -> Run:
+    """Publish from `workers` workers with one viewer on the fleet view, for `seconds` after a warm-up.
+
+    Each worker publishes at a moment of the interval by chance, or all `together`.
+    """
     with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
         deployment = Deployment(Path(name), children)
         deployment.add_accounts(workers)
         deployment.start()
-        load = Helper(children, "load", load_command(deployment, interval_s))
+        load = Helper(children, "load", load_command(deployment, interval_s, together=together))
         load.hear("connected", HEAR_TIMEOUT_S)
         viewer_command = [sys.executable, "-m", "bench.viewer", "--page", deployment.page, "--user", USER]
         viewer = Helper(children, "viewer", viewer_command)
@@ -111,10 +121,11 @@ def deliver(workers: int, interval_s: float, seconds: float) -> Run:
     )
 
 
-def load_command(deployment: Deployment, interval_s: float) -> list[str]:
+def load_command(deployment: Deployment, interval_s: float, *, together: bool = False) -> list[str]:
     """Return the command of a load generator for all workers' accounts of a deployment."""
-    program = [sys.executable, "-m", "bench.load", "--port", str(deployment.mqtt_port)]
-    return [*program, "--accounts", str(deployment.accounts_file), "--interval", str(interval_s), "--gpus", str(GPUS)]
+    command = [sys.executable, "-m", "bench.load", "--port", str(deployment.mqtt_port)]
+    command += ["--accounts", str(deployment.accounts_file), "--interval", str(interval_s), "--gpus", str(GPUS)]
+    return [*command, "--together"] if together else command
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -128,11 +139,12 @@ def _result(name: str, title: str, run: Run, latencies: list[Figure]) -> Result:
         name=name,
         title=title,
         about=(
-            f"Each worker publishes {run.payload_bytes:,} bytes a sample (8 GPUs, 3 processes each), retained, and is "
-            "subscribed to its own `cmd` and `status` and to `all/cmd`, as agents are. One Socket.IO client watches "
-            f"the whole fleet. Latencies of {len(run.latencies_s):,} samples in 60 s after a warm-up; losses are "
-            "counted over the whole run: a sample that never reached the client in any row, and a worker whose last "
-            "sample is not what the client shows at the end."
+            f"Each worker publishes {run.payload_bytes:,} bytes a sample (8 GPUs, 3 processes each), retained, at its "
+            "own moment of the interval, by chance, and is subscribed to its own `cmd` and `status` and to `all/cmd`, "
+            "as agents are. One Socket.IO client watches the whole fleet. "
+            f"Latencies of {len(run.latencies_s):,} samples in 60 s after a warm-up; losses are counted over the whole "
+            "run: a sample that never reached the client in any row, and a worker whose last sample is not what the "
+            "client shows at the end."
         ),
         command=f".venv/bin/python -m bench {name}",
         figures=[

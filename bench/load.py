@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import json
+import random
 import resource
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -25,6 +29,7 @@ from gpumon.topics import Topics
 MOST_AGENTS = 10_000
 LONGEST_S = 900.0
 CONNECT_TIMEOUT_S = 120.0
+PHASES_SEED = 1
 HOST = "127.0.0.1"  # never anybody else's broker
 
 
@@ -57,11 +62,12 @@ class Load:
         done = await asyncio.wait_for(asyncio.gather(*(agent.subscribed for agent in self.agents)), CONNECT_TIMEOUT_S)
         return sorted(moment - started for moment in done)
 
-    def publish(self) -> None:
-        """Begin to publish, each agent at its own moment of the interval, evenly spread."""
+    def publish(self, *, together: bool) -> None:
+        """Begin to publish, all `together` or each at a moment of the interval by chance (the same in every run)."""
         start = asyncio.get_running_loop().time() + 0.05
-        for number, agent in enumerate(self.agents):
-            agent.publish_every_interval(start + self._interval_s * number / len(self.agents))
+        phases = random.Random(PHASES_SEED)
+        for agent in self.agents:
+            agent.publish_every_interval(start if together else start + self._interval_s * phases.random())
 
     def stop_publishing(self) -> None:
         """Publish no more."""
@@ -100,10 +106,17 @@ def _say(event: str, **facts: Any) -> None:
     print(json.dumps({"event": event, **facts}), flush=True)
 
 
-async def _told(reader: asyncio.StreamReader, wanted: str, timeout_s: float) -> bool:
+def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
+    """Put standard input's lines into `lines`, and an empty one at its end."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended before the input
+        for line in itertools.chain(iter(sys.stdin.readline, ""), [""]):
+            loop.call_soon_threadsafe(lines.put_nowait, line.strip())
+
+
+async def _told(lines: asyncio.Queue[str], wanted: str, timeout_s: float) -> bool:
     """Wait for a line on standard input; False where the input ends or the time is up before."""
     try:
-        return (await asyncio.wait_for(reader.readline(), timeout_s)).decode().strip() == wanted
+        return await asyncio.wait_for(lines.get(), timeout_s) == wanted
     except asyncio.TimeoutError:
         return False
 
@@ -112,9 +125,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     accounts = json.loads(arguments.accounts.read_text())
     if not 1 <= len(accounts) <= MOST_AGENTS:
         raise SystemExit(f"{len(accounts)} accounts in {arguments.accounts}: from 1 to {MOST_AGENTS} can be used")
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    # In a thread, since standard input may be something that an event loop cannot wait for.
+    threading.Thread(target=_read_lines, args=(asyncio.get_running_loop(), lines), daemon=True).start()
     load = Load(arguments.port, accounts, arguments.gpus, arguments.interval, arguments.base)
     try:
         moments = await load.connect()
@@ -124,13 +137,13 @@ async def _run(arguments: argparse.Namespace) -> int:
         load.close()
         return 1
     _say("connected", agents=len(moments), first_s=moments[0], half_s=moments[len(moments) // 2], all_s=moments[-1])
-    if await _told(reader, "publish", LONGEST_S):
-        load.publish()
+    if await _told(lines, "publish", LONGEST_S):
+        load.publish(together=arguments.together)
         _say("publishing", payload_bytes=load.agents[0].payload_bytes)
-        await _told(reader, "stop", arguments.seconds)
+        await _told(lines, "stop", arguments.seconds)
         load.stop_publishing()
         _say("stopped", **load.report())
-        await _told(reader, "close", LONGEST_S)
+        await _told(lines, "close", LONGEST_S)
     load.close()
     await asyncio.sleep(0.2)  # for the last bytes to leave
     return 0
@@ -143,6 +156,7 @@ def main() -> int:
     parser.add_argument("--accounts", type=Path, required=True, help="JSON file: worker id -> token")
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between two samples of a worker")
+    parser.add_argument("--together", action="store_true", help="all publish at the same moment, not each at its own")
     parser.add_argument("--base", default="gpumon")
     parser.add_argument("--seconds", type=float, default=LONGEST_S, help="publish no longer than this")
     arguments = parser.parse_args()
