@@ -116,9 +116,10 @@ class FleetBroker(Broker):  # type: ignore[misc]
             connection = await self._admit(reader, writer)
             if connection is not None:
                 will_is_due = not await connection.run()
-        except asyncio.CancelledError:
+        except (
+            asyncio.CancelledError
+        ):  # by `shutdown` alone; asyncio before Python 3.12 logs a cancelled task as a failure
             will_is_due = False
-            raise
         finally:
             if connection is None:
                 writer.close()
