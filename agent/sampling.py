@@ -108,13 +108,21 @@ class Sampling:
 
     def _run(self) -> None:
         for _ in Schedule(self._interval_s).ticks(self._stop):
+            self._tick()
+        self._sampler.stop()
+
+    def _tick(self) -> None:
+        try:
             self._busy_since = time.monotonic()
             sample = self._look()
             self._busy_since = None
             if self._is_open or self._first_look.is_set():
                 self._listener.sampled(sample)
+        except Exception:
+            logger.exception("a sample could not be published; the next one follows")
+        finally:
+            self._busy_since = None
             self._first_look.set()
-        self._sampler.stop()
 
     def _watch(self) -> None:
         for _ in Schedule(self._interval_s).ticks(self._stop):
@@ -129,7 +137,7 @@ class Sampling:
 
     def _look(self) -> Sample:
         if not self._is_open and time.monotonic() < self._retry_at:
-            return Sample(without_readings(self._last), self._host(), self._problem)
+            return Sample(without_readings(self._last), self._host_reading(), self._problem)
         try:
             self._open()
             readings = self._sampler.read()
@@ -146,15 +154,22 @@ class Sampling:
                 self._listener.happened(event)
         return Sample(
             self._last if self._is_open else without_readings(self._last),
-            self._host(),
+            self._host_reading(),
             self._problem,
         )
+
+    def _host_reading(self) -> HostReading | None:
+        try:
+            return self._host()
+        except Exception:
+            logger.exception("the host's readings failed")
+            return None
 
     def _open(self) -> None:
         if not self._is_open:
             self._sampler.start()
             self._is_open = True
-            self._inventory_at = float("-inf")
+            self._inventory = None
 
     def _close(self, problem: str) -> None:
         self._is_open = False

@@ -41,7 +41,7 @@ class SimulatedCard:
         self._ecc_corrected = rng.randrange(40, 400) if fault is Fault.ECC else 0
         self._is_slowed = False
         self._slices = self._cut() if fault is Fault.MIG else []
-        full_load_c = 97.0 if fault is Fault.HOT else model.full_load_c + rng.uniform(-3, 3)
+        full_load_c = 101.0 if fault is Fault.HOT else model.full_load_c + rng.uniform(-3, 3)
         self._c_per_w = (full_load_c - ROOM_C) / model.power_limit_w
 
     @property
@@ -134,8 +134,10 @@ class SimulatedCard:
         if not is_busy:
             return ["gpu_idle"]
         reasons = ["sw_power_cap"] if wanted_w > self.model.power_limit_w else []
+        if self._temperature_c >= RECOVERY_C:
+            reasons.append("sw_thermal_slowdown")
         if self._is_slowed:
-            reasons += ["hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown"]
+            reasons += ["hw_slowdown", "hw_thermal_slowdown"]
         return reasons
 
     def _process(self, job: Job, now: float, setting: ProcessSetting) -> Process:

@@ -65,7 +65,8 @@ class SimulatedMachine:
         self._jobs = [job for job in self._jobs if job.ends > now]
         for card in self._cards:
             chance = 1 - math.exp(-elapsed * self.profile.busy / MEAN_IDLE_S)
-            if not self._jobs_on(card) and self._rng.random() < chance:
+            is_due = card.fault is Fault.HOT or self._rng.random() < chance
+            if is_due and not self._jobs_on(card):
                 self._begin_job(card, now)
         self._let_cards_fail(now)
         return [card.read(now, self._jobs_on(card), setting) for card in self.cards()]

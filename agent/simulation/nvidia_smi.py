@@ -38,29 +38,29 @@ def listing(gpus: list[dict[str, Any]]) -> list[str]:
 
 def table(gpus: list[dict[str, Any]]) -> list[str]:
     """Return a table of cards and processes like the one that `nvidia-smi` prints."""
-    rule = f"+{'-' * 90}+"
-    lines = [rule, f"| {'NVIDIA-SMI (simulated)':<88} |", rule]
-    lines.append(f"| {'GPU  Name':<32}{'Fan':>5}{'Temp':>6}{'Perf':>6}{'Power':>14}{'Memory':>18}{'Util':>6}  |")
-    lines.append(rule)
+    rule = f"+{'-' * 88}+"
+    lines = [rule, _row("NVIDIA-SMI (simulated)"), rule]
+    lines += [_row(f"{'GPU  Name':<31}{'Fan':>5}{'Temp':>6}{'Perf':>6}{'Power':>14}{'Memory':>18}{'Util':>6}"), rule]
     for gpu in gpus:
-        fan = "N/A" if gpu["fan_percent"] is None else f"{gpu['fan_percent']}%"
-        utilization = "N/A" if gpu["utilization_percent"] is None else f"{gpu['utilization_percent']}%"
+        name = f"{gpu['index']:>3}  {gpu['name'][:25]}"
         power = f"{gpu['power_w']:.0f}W/{gpu['power_limit_w']:.0f}W"
         memory = f"{_mib(gpu['memory_used_bytes'])}/{_mib(gpu['memory_total_bytes'])}"
-        name = f"{gpu['index']:>3}  {gpu['name'][:26]}"
         lines.append(
-            f"| {name:<32}{fan:>5}{gpu['temperature_c']:>5}C{'P' + str(gpu['performance_state']):>6}"
-            f"{power:>14}{memory:>18}{utilization:>6}  |"
+            _row(
+                f"{name:<31}{_percent(gpu['fan_percent']):>5}{gpu['temperature_c']:>5}C"
+                f"{'P' + str(gpu['performance_state']):>6}{power:>14}{memory:>18}"
+                f"{_percent(gpu['utilization_percent']):>6}"
+            )
         )
-    lines += [rule, f"| {'GPU   PID      User        Process':<68}{'GPU memory':>18}  |", rule]
+    lines += [rule, _row(f"{'GPU  PID      User        Process':<68}{'GPU memory':>18}"), rule]
     for gpu in gpus:
         for process in gpu["processes"]:
             name = (
-                f"{gpu['index']:>3}   {process['pid']:<8} {process['user']:<11} {process['command'] or process['name']}"
+                f"{gpu['index']:>3}  {process['pid']:<8} {process['user']:<11} {process['command'] or process['name']}"
             )
-            lines.append(f"| {name[:68]:<68}{_mib(process['memory_bytes']):>18}  |")
+            lines.append(_row(f"{name[:68]:<68}{_mib(process['memory_bytes']):>18}"))
     if not any(gpu["processes"] for gpu in gpus):
-        lines.append(f"| {'No running processes found':<86}  |")
+        lines.append(_row("No running processes found"))
     return [*lines, rule]
 
 
@@ -76,6 +76,14 @@ def main(arguments: list[str]) -> int:
         return 2
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _row(text: str) -> str:
+    return f"| {text:<86} |"
+
+
+def _percent(value: int | None) -> str:
+    return "N/A" if value is None else f"{value}%"
 
 
 def _mib(size: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,9 +78,9 @@ def running(node: WorkerNode) -> Iterator[WorkerNode]:
 class Observer:
     """Hears everything, and sends commands as an operator does."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, worker: str = WORKER) -> None:
+        self.worker = worker
         self.messages: list[InboundMessage] = []
-        self._lock = threading.Lock()
         self.link = MqttLink(address(port), "observer")
         self.link.subscribe("gpumon/#", 1, self.messages.append)
 
@@ -94,7 +93,9 @@ class Observer:
         self.link.stop(1.0)
 
     def payloads(self, channel: str) -> list[bytes]:
-        return [message.payload for message in list(self.messages) if message.topic == f"gpumon/{WORKER}/{channel}"]
+        return [
+            message.payload for message in list(self.messages) if message.topic == f"gpumon/{self.worker}/{channel}"
+        ]
 
     def metrics(self) -> list[Metrics]:
         return [_METRICS.decode(payload) for payload in self.payloads("metrics")]
@@ -116,9 +117,9 @@ class Observer:
         outputs = map(_OUTPUT.decode, self.payloads("cmd/output"))
         return [output for output in outputs if output.id == command_id]
 
-    def send(self, payload: bytes | dict[str, Any], to: str = WORKER, *, retain: bool = False) -> None:
+    def send(self, payload: bytes | dict[str, Any], to: str = "", *, retain: bool = False) -> None:
         encoded = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
-        self.link.publish(f"gpumon/{to}/cmd", encoded, qos=1, retain=retain)
+        self.link.publish(f"gpumon/{to or self.worker}/cmd", encoded, qos=1, retain=retain)
 
     def result_of(self, command_id: str, timeout_s: float = 15.0) -> CommandResult:
         return eventually(lambda: self.results(command_id), timeout_s)[0]
