@@ -220,8 +220,8 @@ class CommandRunner:
         taken.thread = threading.Thread(
             target=self._run, args=(command, process, output), name=f"command-{command.id}", daemon=True
         )
+        taken.thread.start()  # where there is no thread to be had, the place stays free
         self._running[command.id] = taken
-        taken.thread.start()
 
     def _run(self, command: Command, process: CommandProcess, output: OutputPublisher) -> None:
         started, began = self._clock(), time.monotonic()
