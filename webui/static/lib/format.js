@@ -21,6 +21,7 @@ export const megahertz = withUnit("MHz");
 
 export function watts(value) {
   if (!given(value)) return NONE;
+  if (value >= 1e6) return `${number(value / 1e6, 2)}\u00a0MW`;
   return value >= 10000 ? `${number(value / 1000, 1)}\u00a0kW` : `${number(value)}\u00a0W`;
 }
 
