@@ -96,9 +96,7 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
     viewers = Viewers(manager, sessions)
     connections = Connections(viewers.in_use)
     version, modules = _static_files()
-    app.extensions[EXTENSION] = PageContext(
-        master, settings, sessions, LoginThrottle(), version, modules, viewers.count
-    )
+    app.extensions[EXTENSION] = PageContext(master, settings, sessions, LoginThrottle(), version, modules)
 
     socketio = _socketio(app, manager, connections)
     live = Live(master, Rooms(socketio, manager), connections)

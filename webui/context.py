@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import flask
@@ -26,7 +25,6 @@ class PageContext:
     throttle: LoginThrottle
     static_version: str
     modules: tuple[str, ...]
-    viewers: Callable[[], int]
 
     @property
     def topics(self) -> Topics:

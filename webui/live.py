@@ -110,10 +110,6 @@ class Viewers:
         with self._lock:
             self._by_sid.pop(sid, None)
 
-    def count(self) -> int:
-        """Return how many are connected."""
-        return len(self._by_sid)
-
     def in_use(self, engine_sid: str) -> bool:
         """Tell whether a connection carries a viewer whose session has not ended, nor whose account."""
         viewer = self._by_sid.get(self._manager.sid_from_eio_sid(engine_sid, NAMESPACE))

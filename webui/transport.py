@@ -253,9 +253,6 @@ class Connections:
         with self._lock:
             self._open.discard(live_socket)
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def close_all(self) -> None:
         """End every connection now."""
         for live_socket in self._snapshot():

@@ -3,9 +3,11 @@
 import { html, memo } from "../lib/html.js";
 
 export const Labels = memo(function Labels({ labels, source }) {
-  const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  const isSimulated = source === "simulated";
+  const others = Object.entries(labels).filter(([key]) => !(isSimulated && key === "simulated"));
+  const all = others.map(([key, value]) => `${key}=${value}`);
   return html`<span class="labels" title=${all.join("\n")}>
-    ${source === "simulated" && html`<span class="tag tag-simulated">simulated</span>`}
+    ${isSimulated && html`<span class="tag tag-simulated">simulated</span>`}
     ${all.map((label) => html`<span class="tag" key=${label}>${label}</span>`)}
   </span>`;
 });
