@@ -136,7 +136,7 @@ class Connection:
                     await asyncio.sleep(0)  # a buffer full of small packets must not keep the others waiting
         except PacketTooLargeError as error:
             self._counters.oversized_packets += 1
-            self._on_problem(f"sent {error}: its connection is closed")
+            self._on_problem(f"sent {error} (broker.max_packet_bytes): its connection is closed")
         except MalformedPacketError as error:
             self._on_problem(f"broke the protocol with {error}: its connection is closed")
         except (asyncio.IncompleteReadError, OSError):

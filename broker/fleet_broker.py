@@ -116,9 +116,8 @@ class FleetBroker(Broker):  # type: ignore[misc]
             connection = await self._admit(reader, writer)
             if connection is not None:
                 will_is_due = not await connection.run()
-        except (
-            asyncio.CancelledError
-        ):  # by `shutdown` alone; asyncio before Python 3.12 logs a cancelled task as a failure
+        except asyncio.CancelledError:
+            # By `shutdown` alone. Not raised again: asyncio before Python 3.12 logs a cancelled task as a failure.
             will_is_due = False
         finally:
             if connection is None:
@@ -137,8 +136,9 @@ class FleetBroker(Broker):  # type: ignore[misc]
             return None
         try:
             known = await self._authenticate(session, self.listeners_config["default"])
-        except Exception:
-            logger.exception("the accounts cannot be asked; the log-in is refused for now")
+        except Exception as error:  # noqa: BLE001 - whatever the directory raises, it costs this log-in alone
+            if self._due("accounts"):
+                logger.error("the accounts cannot be asked, log-ins are refused for now: %r", error)
             self._refuse(writer, SERVER_UNAVAILABLE)
             return None
         if not known:

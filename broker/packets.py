@@ -32,7 +32,7 @@ class PacketTooLargeError(GpumonError):
     """A packet is larger than the broker takes."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"a packet of {size} bytes; at most {limit} are taken (broker.max_packet_bytes)")
+        super().__init__(f"a packet of {size} bytes; at most {limit} are taken")
 
 
 class Packet(NamedTuple):
