@@ -180,7 +180,7 @@ class Sampling:
 
     def _followed(self, readings: Readings) -> Inventory:
         """Return the inventory, asked for again where other cards answer than before, and now and then."""
-        answering = frozenset(reading.uuid for reading in readings.gpus)
+        answering = frozenset(reading.uuid for reading in readings.gpus if reading.state != "lost")
         is_old = time.monotonic() - self._inventory_at > INVENTORY_INTERVAL_S
         if self._inventory is not None and answering == self._answering and not is_old:
             return self._inventory
