@@ -229,9 +229,8 @@ class NvmlDevice:
         Raises GpuLostError, NvmlDeadError.
         """
         now = time.monotonic()
-        wanted = [
-            field for field in ids if now - self._absent.get(field, -RETRY_ABSENT_AFTER_S) >= RETRY_ABSENT_AFTER_S
-        ]
+        horizon = now - RETRY_ABSENT_AFTER_S
+        wanted = tuple(field for field in ids if self._absent.get(field, horizon) <= horizon)
         values = self.query(pynvml.nvmlDeviceGetFieldValues, wanted) if wanted else None
         answers: dict[Field, int | None] = dict.fromkeys(ids)
         for field, value in zip(wanted, values or (), strict=False):

@@ -149,7 +149,7 @@ def _program(argv: list[str]) -> str:
 
 
 def _python_script(arguments: list[str]) -> str:
-    """Return the script, `-m module` or a bare `-c` of Python's command line (its docs: "Command line and environment")."""
+    """Return the script, `-m module` or a bare `-c` of Python's command line (see its `--help`)."""
     position = 0
     while position < len(arguments):
         argument = arguments[position]

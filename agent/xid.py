@@ -80,7 +80,9 @@ class XidWatcher:
             event_set = self._nvml.query(pynvml.nvmlEventSetCreate)
             if event_set is None:
                 return
-            uuids = {_address(device.handle): uuid for uuid, device in devices.items() if _register(device, event_set)}
+            uuids = {
+                _address(device.handle): uuid for uuid, device in devices.items() if self._register(device, event_set)
+            }
             if not uuids:
                 self._nvml.query(pynvml.nvmlEventSetFree, event_set)
                 return
@@ -113,6 +115,16 @@ class XidWatcher:
         """Return the last XID seen of a GPU since the agent started, None where there was none."""
         return self._last_xids.get(uuid)
 
+    def _register(self, device: NvmlDevice, event_set: Any) -> bool:
+        try:
+            wanted = (device.query(pynvml.nvmlDeviceGetSupportedEventTypes) or 0) & _WANTED
+            if wanted:
+                self._nvml.query(pynvml.nvmlDeviceRegisterEvents, device.handle, wanted, event_set)
+        except (GpuLostError, GpuFaultError) as error:
+            logger.info("a GPU's XIDs are not watched: %s", error)
+            return False
+        return bool(wanted)
+
     def _watch(self, event_set: Any, uuids: Mapping[int, str], stopping: threading.Event) -> None:
         try:
             while not stopping.is_set():
@@ -141,17 +153,6 @@ class XidWatcher:
         elif data.eventType & pynvml.nvmlEventTypeDoubleBitEccError:
             text = "double-bit ECC error, which cannot be corrected"
             self._events.append(Event(time=time.time(), kind="ecc", gpu=uuid, text=text))
-
-
-def _register(device: NvmlDevice, event_set: Any) -> bool:
-    try:
-        wanted = (device.query(pynvml.nvmlDeviceGetSupportedEventTypes) or 0) & _WANTED
-        if wanted:
-            device.query(pynvml.nvmlDeviceRegisterEvents, wanted, event_set)
-    except GpuLostError as error:
-        logger.info("a GPU's XIDs are not watched: %s", error)
-        return False
-    return bool(wanted)
 
 
 def _address(handle: Any) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pynvml
 
@@ -21,7 +22,7 @@ from gpumon.messages import Event, GpuInventory, GpuReading, Source
 logger = logging.getLogger(__name__)
 
 REOPEN_AFTER_S = 60.0
-"""NVML sees a GPU that has come back only after it was closed and opened again; it is, after this time and ever rarer."""
+"""A GPU that has come back is seen only after NVML was closed and opened again: after this time, then ever rarer."""
 REOPEN_AT_MOST_AFTER_S = 900.0
 
 
@@ -42,6 +43,8 @@ class NvmlSampler:
         self._seen = {gpu.uuid: gpu for gpu in known}
         self._cards: list[NvmlCard] = []
         self._asleep: set[str] = set()
+        self._lost: set[str] = set()
+        self._resting = False
         self._unreadable: list[str] = []
         self._driver_version: str | None = None
         self._cuda_version: str | None = None
@@ -73,8 +76,9 @@ class NvmlSampler:
 
     def inventory(self) -> Inventory:
         """Return the cards that answer or sleep, and the driver."""
-        cards = [card.inventory for card in self._cards]
-        cards += [gpu for gpu in self._seen.values() if gpu.pci_bus_id in self._asleep]
+        cards = [card.inventory for card in self._cards if card.uuid not in self._lost]
+        opened = {card.uuid for card in self._cards}
+        cards += [gpu for gpu in self._seen.values() if gpu.pci_bus_id in self._asleep and gpu.uuid not in opened]
         return Inventory(tuple(cards), self._driver_version, self._cuda_version)
 
     def read(self) -> Readings:
@@ -98,8 +102,9 @@ class NvmlSampler:
     def _open(self) -> None:
         bus_ids = nvidia_cards(self._sysfs)
         self._asleep = {bus_id for bus_id in bus_ids if is_asleep(bus_id, self._sysfs)}
-        self._cards, self._unreadable = [], []
-        if bus_ids and len(self._asleep) == len(bus_ids):
+        self._cards, self._unreadable, self._lost = [], [], set()
+        self._resting = bool(bus_ids) and len(self._asleep) == len(bus_ids)
+        if self._resting:
             return
         self._nvml.start()
         try:
@@ -112,21 +117,21 @@ class NvmlSampler:
         self._xids.start({card.uuid: card.device for card in self._cards})
 
     def _find_cards(self, awake: Sequence[str] | None) -> None:
-        """Open all GPUs, or, where others sleep, those at these bus ids: finding one by its index wakes all before it."""
+        """Open all GPUs; where some sleep, those at these bus ids: a handle by index may wake others on its way."""
         if awake is None:
             for index in range(self._nvml.query(pynvml.nvmlDeviceGetCount) or 0):
-                self._open_card(f"GPU {index}", pynvml.nvmlDeviceGetHandleByIndex, index)
+                self._open_card(f"GPU {index}", pynvml.nvmlDeviceGetHandleByIndex, index, index)
         else:
             for bus_id in awake:
-                self._open_card(bus_id, pynvml.nvmlDeviceGetHandleByPciBusId, bus_id.encode())
-            self._cards.sort(key=lambda card: card.index)
+                self._open_card(bus_id, pynvml.nvmlDeviceGetHandleByPciBusId, bus_id)
+            self._cards.sort(key=lambda card: -1 if card.index is None else card.index)
 
-    def _open_card(self, place: str, find: object, *where: object) -> None:
+    def _open_card(self, place: str, find: Callable[[Any], Any], where: Any, index: int | None = None) -> None:
         problem = "does not answer"
         try:
-            handle = self._nvml.query(find, *where)  # type: ignore[arg-type]  # one of two functions of NVML
+            handle = self._nvml.query(find, where)
             if handle is not None:
-                index = self._nvml.query(pynvml.nvmlDeviceGetIndex, handle)
+                index = self._nvml.query(pynvml.nvmlDeviceGetIndex, handle) if index is None else index
                 card = open_card(self._nvml, handle, index, self._table)
                 if card is not None:
                     self._cards.append(card)
@@ -150,7 +155,7 @@ class NvmlSampler:
             self._reopen_at_s = None
             logger.debug("NVML is opened again")
             self.stop()
-        elif self._asleep and all(is_asleep(bus_id, self._sysfs) for bus_id in self._asleep):
+        elif self._resting and all(is_asleep(bus_id, self._sysfs) for bus_id in self._asleep):
             return
         self._open()
 
@@ -176,15 +181,18 @@ class NvmlSampler:
                 reading = card.read(time.monotonic(), pcie.get(card.uuid, NO_THROUGHPUT), xid)
             except GpuLostError as error:
                 reading = card.not_read("lost", xid)
+                self._lost.add(card.uuid)
                 problems.append(f"{card.place}: {error}")
             else:
                 self._seen[card.uuid] = card.inventory
+                self._lost.discard(card.uuid)
             if reading.state == "error":
                 problems.append(f"{card.place}: {card.device.problem}")
             readings.append(reading)
         self._table.forget_all_but(process.pid for reading in readings for process in reading.processes)
         readings += self._sleepers_never_opened(unopened)
-        self._plan_reopening(healthy=not problems)
+        missing = self._seen.keys() - {reading.uuid for reading in readings}
+        self._plan_reopening(healthy=not problems and not missing)
         return Readings(tuple(readings), "; ".join(problems) or None)
 
     def _sleepers_never_opened(self, bus_ids: set[str]) -> list[GpuReading]:

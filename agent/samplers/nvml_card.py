@@ -10,7 +10,7 @@ from agent.nvml import UINT_NOT_AVAILABLE, Nvml, NvmlDevice
 from agent.processes import ProcessTable
 from agent.samplers.mig import MigReader, read_memory
 from agent.samplers.nvml_processes import ProcessReader
-from agent.samplers.pcie import NO_THROUGHPUT, Throughput
+from agent.samplers.pcie import Throughput
 from agent.samplers.rates import Rate
 from gpumon.messages import GpuInventory, GpuReading
 
@@ -44,11 +44,9 @@ _PERFORMANCE_STATES = 16  # P0 to P15; above is NVML_PSTATE_UNKNOWN
 class NvmlCard:
     """One GPU that NVML has given a handle for."""
 
-    def __init__(
-        self, nvml: Nvml, device: NvmlDevice, index: int, inventory: GpuInventory, table: ProcessTable
-    ) -> None:
+    def __init__(self, nvml: Nvml, device: NvmlDevice, inventory: GpuInventory, table: ProcessTable) -> None:
         self.device = device
-        self.index = index
+        self.index = inventory.index
         self.inventory = inventory
         self.uuid = inventory.uuid
         self._mig = MigReader(nvml, device)
@@ -71,7 +69,7 @@ class NvmlCard:
         mig = self._mig.enabled()
         if mig != self.inventory.mig:
             device.forget_absent()
-            self.inventory = inventory_of(device, self.index, mig)
+            self.inventory = inventory_of(device, self.index, mig=mig) or self.inventory
         slices = self._mig.read() if mig else None
         fields = device.fields(_FIELDS)
         used, total = read_memory(device)
@@ -119,7 +117,7 @@ class NvmlCard:
         return GpuReading(uuid=self.uuid, index=index, name=self.inventory.name, state=state, last_xid=last_xid)
 
 
-def inventory_of(device: NvmlDevice, index: int, mig: bool | None) -> GpuInventory | None:
+def inventory_of(device: NvmlDevice, index: int | None, *, mig: bool | None) -> GpuInventory | None:
     """Return what does not change about a GPU; None for one that does not even tell its uuid.
 
     Raises GpuLostError, NvmlDeadError.
@@ -140,14 +138,14 @@ def inventory_of(device: NvmlDevice, index: int, mig: bool | None) -> GpuInvento
     )
 
 
-def open_card(nvml: Nvml, handle: Any, index: int, table: ProcessTable) -> NvmlCard | None:
+def open_card(nvml: Nvml, handle: Any, index: int | None, table: ProcessTable) -> NvmlCard | None:
     """Return the GPU behind a handle; None for one that does not even tell its uuid.
 
     Raises GpuLostError, NvmlDeadError.
     """
     device = nvml.device(handle)
-    inventory = inventory_of(device, index, MigReader(nvml, device).enabled())
-    return None if inventory is None else NvmlCard(nvml, device, index, inventory, table)
+    inventory = inventory_of(device, index, mig=MigReader(nvml, device).enabled())
+    return None if inventory is None else NvmlCard(nvml, device, inventory, table)
 
 
 def _pci_bus_id(device: NvmlDevice) -> str | None:

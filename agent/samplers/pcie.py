@@ -19,7 +19,7 @@ from agent.nvml import GpuLostError, NvmlDevice
 
 WINDOW_S = 0.02
 LONGEST_WINDOW_S = 0.06
-"""In this time a counter of 32 bits cannot pass its end twice at PCIe 5.0 x16; after a longer one there is no figure."""
+"""In this time a counter of 32 bits passes its end at most once with PCIe 5.0 x16; a longer one gives no figure."""
 
 _COUNTERS = (pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES, pynvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES)
 _WRAP = 1 << 32
