@@ -47,12 +47,13 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
 def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNode:
     cards = KnownCards(who.folder / CARDS_FILE)
     cards = KnownCards(who.folder / CARDS_FILE)
+    cards.load()
     return WorkerNode(
         who,
         address,
         Topics(settings.mqtt.base),
         settings.agent,
-        sampler=choose_sampler(settings.agent, who.worker_id, cards.known()),
+        sampler=choose_sampler(settings.agent, who.worker_id, cards.inventory()),
         cards=cards,
         host=HostSampler().read,
         machine=this_machine(),

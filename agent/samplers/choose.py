@@ -6,6 +6,9 @@ import importlib
 import logging
 from collections.abc import Callable, Sequence
 
+import pynvml
+
+from agent.nvml import Nvml
 from agent.processes import ProcessTable
 from agent.samplers.base import Inventory, Readings, Sampler, SamplerError
 from agent.samplers.nvml import NvmlSampler
@@ -29,15 +32,16 @@ def choose_sampler(settings: AgentSettings, worker_id: str, known: Sequence[GpuI
 
 
 def nvml_finds_a_gpu() -> bool:
-    """Tell whether NVML can be opened here and has a GPU to read."""
-    sampler = NvmlSampler(ProcessTable("none"))
+    """Tell whether NVML can be used here and counts a GPU; opens none, so it wakes none."""
+    nvml = Nvml()
     try:
-        sampler.start()
+        nvml.start()
+        return bool(nvml.query(pynvml.nvmlDeviceGetCount))
     except SamplerError as error:
         logger.debug("no agent for this machine: %s", error)
         return False
-    sampler.stop()
-    return True
+    finally:
+        nvml.stop()
 
 
 def _nvidia_smi(table: ProcessTable) -> Sampler:

@@ -1,10 +1,13 @@
-"""The machine around the cards at this moment, through psutil."""
+"""The machine around the GPUs: its load, and what it is."""
 
 from __future__ import annotations
 
-import contextlib
+import os
+import platform
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,66 +18,90 @@ from gpumon.messages import HostReading
 
 T = TypeVar("T")
 
-DISK = "/"
+_LOOPBACK = "lo"
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What does not change about a machine while it runs; fields as in the contract's `info`."""
+
+    hostname: str
+    os: str | None
+    kernel: str | None
+    cpu: str | None
+    cpu_count: int | None
+    memory_total_bytes: int | None
 
 
 class HostSampler:
-    """Reads processor, memory, disk and network; what is a rate is None at the first look.
+    """Reads the machine through psutil. Rates and CPU use are between two readings, so the first has none."""
 
-    `network_*` counts every interface but loopback; `disk_*` is the file system of `/`.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, sysfs: Path = Path("/sys")) -> None:
+        self._interfaces = sysfs / "class/net"
+        self._physical: dict[str, bool] = {}
         self._received = Rate()
         self._sent = Rate()
-        self._cpu_seen = False
+        self._has_cpu_before = False
 
     def read(self) -> HostReading:
-        """Return how the machine is now; None for what this machine does not tell."""
+        """Read the machine once; what the system does not tell is None."""
         memory = _or_none(psutil.virtual_memory)
         swap = _or_none(psutil.swap_memory)
-        disk = _or_none(lambda: psutil.disk_usage(DISK))
-        load = _or_none(psutil.getloadavg)
-        now_s = self._clock()
-        received, sent = _network_bytes()
+        disk = _or_none(lambda: psutil.disk_usage("/"))
+        cpu_percent = _or_none(psutil.cpu_percent)  # since the last call; the first call's answer means nothing
+        has_cpu_before, self._has_cpu_before = self._has_cpu_before, True
+        received, sent = _or_none(self._network_bytes) or (None, None)
+        now_s = time.monotonic()
         return HostReading(
-            cpu_percent=self._cpu_percent(),
-            load_1m=round(load[0], 2) if load else None,
-            memory_used_bytes=memory.total - memory.available if memory else None,
-            memory_total_bytes=memory.total if memory else None,
-            swap_used_bytes=swap.used if swap else None,
-            disk_used_bytes=disk.used if disk else None,
-            disk_total_bytes=disk.total if disk else None,
+            cpu_percent=cpu_percent if has_cpu_before else None,
+            load_1m=_or_none(lambda: round(os.getloadavg()[0], 2)),
+            memory_used_bytes=None if memory is None else memory.total - memory.available,
+            memory_total_bytes=None if memory is None else memory.total,
+            swap_used_bytes=None if swap is None else swap.used,
+            disk_used_bytes=None if disk is None else disk.used,
+            disk_total_bytes=None if disk is None else disk.total,
             network_rx_bytes_per_s=self._received.per_second(received, now_s),
             network_tx_bytes_per_s=self._sent.per_second(sent, now_s),
-            uptime_s=_uptime_s(),
+            uptime_s=_or_none(lambda: round(time.clock_gettime(time.CLOCK_BOOTTIME), 1)),
         )
 
-    def _cpu_percent(self) -> float | None:
-        """Return the processors' mean load since the last look (psutil: the first answer means nothing)."""
-        percent = psutil.cpu_percent(interval=None)
-        seen, self._cpu_seen = self._cpu_seen, True
-        return percent if seen else None
+    def _network_bytes(self) -> tuple[int, int]:
+        """Return the bytes received and sent by the network cards.
+
+        Bridges and the ends of containers' links carry the same bytes once more, so they count only where there is
+        nothing else, as inside a container. Loopback never counts.
+        """
+        counters = {name: count for name, count in psutil.net_io_counters(pernic=True).items() if name != _LOOPBACK}
+        if counters.keys() != self._physical.keys():
+            self._physical = {name: (self._interfaces / name / "device").exists() for name in counters}
+        physical = [count for name, count in counters.items() if self._physical[name]]
+        counted = physical or list(counters.values())
+        return sum(count.bytes_recv for count in counted), sum(count.bytes_sent for count in counted)
 
 
-def _network_bytes() -> tuple[int | None, int | None]:
-    counters = _or_none(lambda: psutil.net_io_counters(pernic=True))
-    if not counters:
-        return None, None
-    outward = [counter for name, counter in counters.items() if name != "lo"]
-    return sum(counter.bytes_recv for counter in outward), sum(counter.bytes_sent for counter in outward)
+def host_facts() -> HostFacts:
+    """Return what this machine is."""
+    memory = _or_none(psutil.virtual_memory)
+    return HostFacts(
+        hostname=socket.gethostname(),
+        os=_or_none(lambda: platform.freedesktop_os_release()["PRETTY_NAME"]),
+        kernel=platform.release() or None,
+        cpu=_or_none(_cpu_model),
+        cpu_count=os.cpu_count(),
+        memory_total_bytes=None if memory is None else memory.total,
+    )
 
 
-def _uptime_s() -> float | None:
-    """Return the seconds since boot (proc(5), /proc/uptime), which no step of the clock changes."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return float(Path("/proc/uptime").read_text().split()[0])
-    return None
+def _cpu_model() -> str | None:
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip() or None
+    return platform.processor() or None  # ARM's cpuinfo has no such line
 
 
 def _or_none(read: Callable[[], T]) -> T | None:
-    """Return what psutil reads, None where a container hides it."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError):
+    try:
         return read()
-    return None
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, psutil.Error):
+        return None
