@@ -63,14 +63,16 @@ def demo_node(settings: Settings, address: BrokerAddress, who: Identity, number:
     programs = nvidia_smi.install(who.folder / "bin", cards_file)
     sampler = _SampledToFile(who.worker_id, profile, settings.agent, cards_file)
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    labels = {"simulated": "yes", "rack": str(1 + number // 4), **settings.agent.labels}
+    labels = {"rack": str(1 + number // 4), **settings.agent.labels}
+    cards = KnownCards(who.folder / CARDS_FILE)
+    cards.load()
     return WorkerNode(
         who,
         address,
         Topics(settings.mqtt.base),
         msgspec.structs.replace(settings.agent, labels=labels),
         sampler=sampler,
-        cards=KnownCards(who.folder / CARDS_FILE),
+        cards=cards,
         host=sampler.host,
         machine=sampler.machine,
         environment=command_environment(GPUMON_SIMULATED="1", PATH=path),

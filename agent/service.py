@@ -46,7 +46,6 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
 
 def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNode:
     cards = KnownCards(who.folder / CARDS_FILE)
-    cards = KnownCards(who.folder / CARDS_FILE)
     cards.load()
     return WorkerNode(
         who,

@@ -18,19 +18,19 @@ from collections.abc import Iterable
 from functools import partial
 
 import msgspec
-from amqtt.adapters import BufferReader, StreamWriterAdapter  # type: ignore[import-untyped]
-from amqtt.broker import Broker, Server  # type: ignore[import-untyped]
-from amqtt.contexts import Action, BrokerConfig, ListenerConfig  # type: ignore[import-untyped]
-from amqtt.errors import AMQTTError, MQTTError, NoDataError  # type: ignore[import-untyped]
-from amqtt.mqtt.connack import (  # type: ignore[import-untyped]
+from amqtt.adapters import BufferReader, StreamWriterAdapter
+from amqtt.broker import Broker, Server
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig
+from amqtt.errors import AMQTTError, MQTTError, NoDataError
+from amqtt.mqtt.connack import (
     CONNECTION_ACCEPTED,
     IDENTIFIER_REJECTED,
     NOT_AUTHORIZED,
     SERVER_UNAVAILABLE,
     UNACCEPTABLE_PROTOCOL_VERSION,
 )
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler  # type: ignore[import-untyped]
-from amqtt.session import Session  # type: ignore[import-untyped]
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.session import Session
 
 from broker.access import is_command_topic
 from broker.audit import audit_of

@@ -10,11 +10,11 @@ import asyncio
 import struct
 from typing import Any, NamedTuple
 
-from amqtt.adapters import BufferReader  # type: ignore[import-untyped]
-from amqtt.errors import AMQTTError, MQTTError, NoDataError  # type: ignore[import-untyped]
-from amqtt.mqtt.packet import MQTTFixedHeader  # type: ignore[import-untyped]
-from amqtt.mqtt.subscribe import SubscribePacket  # type: ignore[import-untyped]
-from amqtt.mqtt.unsubscribe import UnsubscribePacket  # type: ignore[import-untyped]
+from amqtt.adapters import BufferReader
+from amqtt.errors import AMQTTError, MQTTError, NoDataError
+from amqtt.mqtt.packet import MQTTFixedHeader
+from amqtt.mqtt.subscribe import SubscribePacket
+from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
 from gpumon.errors import GpumonError
 

@@ -31,7 +31,7 @@ from gpumon.log import OncePer
 logger = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
-FIRST_RETRY_S = 1.0
+FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 MAX_QUEUED_MESSAGES = 10_000

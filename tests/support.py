@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -51,7 +51,7 @@ def program_or_skip(name: str, package: str) -> str:
 
 
 @contextlib.contextmanager
-def stopping(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def stopping(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
     """End the process that the test has started, whatever happens."""
     try:
         yield process

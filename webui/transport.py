@@ -22,7 +22,7 @@ from typing import Any
 
 import flask
 import msgspec
-import simple_websocket  # type: ignore[import-untyped]
+import simple_websocket
 import socketio
 
 from webui.sessions import Sessions

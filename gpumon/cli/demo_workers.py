@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from agent.demo import demo_worker_ids, run_demo
-
 from gpumon.cli.connection import data_folder, stop_on_signals
 from gpumon.settings import Settings
 from master.accounts import open_accounts

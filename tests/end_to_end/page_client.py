@@ -54,7 +54,7 @@ class PageClient:
     def _asked(self, event: str, data: object) -> dict[str, Any]:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)
         client = socketio.Client()
-        client.connect(self._page, headers={"Cookie": cookies, "Origin": self._page}, transports=["websocket"])
+        client.connect(self._page, headers={"Cookie": cookies}, transports=["websocket"])
         try:
             answer: dict[str, Any] = client.call(event, data, timeout=10)
             return answer

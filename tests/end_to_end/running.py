@@ -93,9 +93,10 @@ def gpumon_up(folder: Path, *flags: str, more: Mapping[str, str] | None = None) 
 def answers(running: Running) -> bool:
     """Tell whether the page answers and its master is connected to the broker."""
     try:
-        return requests.get(f"{running.page}/healthz", timeout=2).json()["broker"] == "connected"
-    except (requests.RequestException, KeyError):
+        health: dict[str, str] = requests.get(f"{running.page}/healthz", timeout=2).json()
+    except requests.RequestException:
         return False
+    return health["broker"] == "connected"
 
 
 @contextmanager

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from tests.end_to_end.running import Running, an_agent, gpumon_up, online
 from tests.support import eventually, program_or_skip, stopping
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mqtt.md"
-LINES = [
+LINES: list[str] = [
     line for block in re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) for line in block.splitlines()
 ]
 
@@ -35,6 +38,7 @@ STATUSES = line_with("+/status")
 INFO = line_with("w1/info")
 TEMPERATURES = line_with("jq")
 LISTEN = line_with("cmd/#")
+MARKER = "mosquitto_pub -q 1 -t gpumon/w1/cmd/marker -m x"
 PLAIN = line_with("'nvidia-smi -L'")
 TO_ALL = line_with("gpumon/all/cmd")
 OBJECT = line_with("disk-1", "df -h")
@@ -95,30 +99,27 @@ def test_temperatures_through_jq(fleet: Running) -> None:
     assert all(len(json.loads(card)) == 2 for card in cards)
 
 
-def answers_to(fleet: Running, line: str, *, ends: int = 1) -> list[tuple[str, dict[str, object]]]:
-    """Run a publishing line while the page's subscribing line listens; return what came on output and result."""
-    process = subprocess.Popen(f"exec {LISTEN}", shell=True, env=fleet.environment, stdout=subprocess.PIPE, text=False)
-    received: list[tuple[str, dict[str, object]]] = []
+def answers_to(fleet: Running, line: str) -> list[tuple[str, dict[str, Any]]]:
+    """Run a publishing line while the page's subscribing line listens; return what came up to the first result."""
+    heard: list[str] = []
+    process = subprocess.Popen(
+        f"exec {LISTEN}", shell=True, env=fleet.environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    lines = process.stdout
+    assert lines is not None
+    listening = threading.Thread(target=lambda: heard.extend(iter(lines.readline, "")))
     with stopping(process):
-        assert process.stdout is not None
-        eventually(lambda: "mosquitto_sub" in Path(f"/proc/{process.pid}/comm").read_text())
-        # Its own subscription is in place once it hears itself.
-        marker = "mosquitto_pub -q 1 -t gpumon/w1/cmd/marker -m '{}'"
-        listener = eventually(lambda: heard_marker(fleet, process, marker))
-        assert listener
+        listening.start()
+        # The subscription is in place once the listener hears a marker.
+        eventually(
+            lambda: ran(fleet, MARKER).returncode == 0 and any("marker" in item for item in heard), interval_s=0.1
+        )
         assert ran(fleet, line).returncode == 0
-        while sum(topic.endswith("result") for topic, _ in received) < ends:
-            topic, _, payload = process.stdout.readline().decode().partition(" ")
-            if topic.endswith(("output", "result")):
-                received.append((topic, json.loads(payload)))
-    return received
-
-
-def heard_marker(fleet: Running, process: subprocess.Popen[bytes], marker: str) -> bool:
-    """Publish a marker and tell whether the listening client prints it."""
-    assert process.stdout is not None
-    ran(fleet, marker)
-    return b"marker" in process.stdout.readline()
+        eventually(lambda: any("cmd/result " in item for item in heard), 30)
+        process.terminate()
+        listening.join(10)
+    answers = [item.partition(" ") for item in heard if "/cmd/output " in item or "/cmd/result " in item]
+    return [(topic, json.loads(payload)) for topic, _, payload in answers]
 
 
 def test_plain_text_is_run_and_answered_with_output_and_result(fleet: Running) -> None:
@@ -155,15 +156,9 @@ def test_a_cancellation_ends_a_running_command(fleet: Running) -> None:
 def test_what_was_run_by_mqtt_is_kept_with_who_sent_it(fleet: Running) -> None:
     answers_to(fleet, "mosquitto_pub -q 1 -t gpumon/w1/cmd -m 'echo kept'")
 
-    def kept() -> object:
-        query = "select json_object('by', by, 'state', state) from commands join command_targets on id = command_id"
-        shown = subprocess.run(
-            ["sqlite3", str(fleet.data.database), f"{query} where command = 'echo kept'"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return shown.stdout.strip()
+    def kept() -> Any:
+        with closing(sqlite3.connect(fleet.data.database)) as database:
+            query = "SELECT by, state FROM commands JOIN command_targets ON id = command_id WHERE command = 'echo kept'"
+            return database.execute(query).fetchone()
 
-    program_or_skip("sqlite3", "sqlite3")
-    assert json.loads(str(eventually(kept))) == {"by": "admin", "state": "finished"}
+    assert eventually(lambda: kept() == ("admin", "finished") and kept()) == ("admin", "finished")
