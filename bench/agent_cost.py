@@ -10,10 +10,13 @@ from pathlib import Path
 
 from bench.children import Children, Helper
 from bench.deployment import GPUMON, Deployment, clean_environment
+from bench.errors import BenchmarkError
 from bench.gpus import GPUS, PROCESSES_PER_GPU, standin_environment
+from bench.listener import Listener
 from bench.processes import Meter
 from bench.report import Figure, Result
-from gpumon.files import write_secret
+from gpumon.files import read_secret, write_secret
+from gpumon.messages import encode
 
 INTERVAL_S = 1.0
 WARM_UP_S = 10.0
@@ -45,10 +48,15 @@ def _measure(name: str, *, real: bool) -> Result:
         time.sleep(WARM_UP_S)
         children.check()
         meter = Meter({"agent": process.pid})
-        meter.start()
-        time.sleep(SECONDS)
-        (cost,) = meter.stop()
+        with Listener(deployment.mqtt_port, read_secret(deployment.data.master_secret)) as listener:
+            meter.start()
+            begin = time.time()
+            time.sleep(SECONDS)
+            (cost,) = meter.stop()
         children.check()
+        samples = [sample for sample in listener.samples if sample.time >= begin]
+        if not samples:
+            raise BenchmarkError(f"the agent published no sample in {SECONDS} s: {children.last_lines('agent')}")
         children.end(process)
         loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
         loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
@@ -74,6 +82,10 @@ def _measure(name: str, *, real: bool) -> Result:
             Figure("the same NVML calls alone", bare_percent, "% of a core"),
             Figure("CPU beyond NVML's calls", cost.cpu_percent - bare_percent, "% of a core", target=1),
             Figure("NVML calls a sample", bare["calls"], ""),
+            Figure("samples published", len(samples), ""),
+            Figure("size of a sample", len(encode(samples[-1])), "bytes"),
+            Figure("GPUs in a sample", sum(gpu.state == "ok" for gpu in samples[-1].gpus), ""),
+            Figure("GPU processes in a sample", sum(len(gpu.processes) for gpu in samples[-1].gpus), ""),
         ],
         processes=[cost],
         others_cpu_percent=others,
