@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpumon.errors import SettingError, StartError
@@ -36,7 +36,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
-    due: float = field(default_factory=time.monotonic)
+    due: float = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -55,27 +55,34 @@ def gpumon_command(*arguments: str) -> list[str]:
 
 
 class Supervisor:
-    """Starts children in the order given, again when one dies, and ends them in the reverse order."""
+    """Starts children as they are added, again when one dies, and ends them in the reverse order when it is left."""
 
-    def __init__(self, children: Sequence[Child], stop: threading.Event) -> None:
-        self._children = list(children)
+    def __init__(self, stop: threading.Event) -> None:
+        self._children: list[Child] = []
         self._stop = stop
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_all()
+
+    def add(self, child: Child) -> None:
+        """Start a child, and look after it from now on."""
+        self._children.append(child)
+        self._start(child)
 
     def run(self) -> int:
         """Keep the children running until `stop` is set; return the exit code to end with.
 
         A child that says it cannot start (a port in use, a setting that is wrong) ends all of them with its code.
         """
-        try:
-            while not self._stop.is_set():
-                for child in self._children:
-                    code = self._look_after(child)
-                    if code is not None:
-                        return code
-                self._stop.wait(0.2)
-            return 0
-        finally:
-            self._end_all()
+        while not self._stop.wait(0.2):
+            for child in self._children:
+                code = self._look_after(child)
+                if code is not None:
+                    return code
+        return 0
 
     def _look_after(self, child: Child) -> int | None:
         if child.is_running:

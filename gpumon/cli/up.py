@@ -58,15 +58,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     ensure_secret(data.master_secret)
     stop = stop_on_signals()
     environment = _environment(arguments)
-    children = [Child("master", gpumon_command("master"), environment)]
-    if settings.broker.url is None:
-        children.insert(0, Child("broker", gpumon_command("broker"), environment))
-    if arguments.demo is not None:
-        simulate = gpumon_command("demo-workers", "--count", str(arguments.demo))
-        children.append(Child("demo workers", simulate, environment))
-    elif settings.broker.url is None and _has_gpu(settings):
-        children.append(_agent_of_this_machine(settings, data, environment))
-    return Supervisor(children, stop).run()
+    with Supervisor(stop) as supervisor:
+        if settings.broker.url is None:
+            supervisor.add(Child("broker", gpumon_command("broker"), environment))
+        supervisor.add(Child("master", gpumon_command("master"), environment))
+        # What follows takes a second at the first start, in which those two come up.
+        if arguments.demo is not None:
+            simulate = gpumon_command("demo-workers", "--count", str(arguments.demo))
+            supervisor.add(Child("demo workers", simulate, environment))
+        elif settings.broker.url is None and _has_gpu(settings):
+            supervisor.add(_agent_of_this_machine(settings, data, environment))
+        return supervisor.run()
 
 
 def check_host(settings: Settings) -> None:

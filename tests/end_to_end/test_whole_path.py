@@ -97,7 +97,7 @@ def test_from_nvml_to_the_page_and_commands_back_on_two_workers(browser: Browser
         expect(output.filter(has_text="ended")).to_have_count(0)
         marker.touch()
         expect(output.filter(has_text="ended")).to_have_count(2)
-        expect(page.get_by_text("exit 4")).to_have_count(2)
+        expect(page.locator(".exit", has_text="exit 4")).to_have_count(2)
 
         # A worker whose plug is pulled is offline at once.
         other.send_signal(signal.SIGKILL)

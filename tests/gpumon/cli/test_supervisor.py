@@ -43,13 +43,16 @@ def is_alive(pid: int) -> bool:
 def supervised(*children: Child) -> Iterator[threading.Thread]:
     """Run a supervisor in a thread until the block ends."""
     stop = threading.Event()
-    thread = threading.Thread(target=Supervisor(children, stop).run)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        stop.set()
-        thread.join(20)
+    with Supervisor(stop) as supervisor:
+        for each in children:
+            supervisor.add(each)
+        thread = threading.Thread(target=supervisor.run)
+        thread.start()
+        try:
+            yield thread
+        finally:
+            stop.set()
+            thread.join(20)
 
 
 def test_a_child_that_is_killed_is_started_again(tmp_path: Path) -> None:
@@ -65,7 +68,10 @@ def test_a_child_that_cannot_start_ends_the_others_and_gives_its_exit_code(tmp_p
     patient = child(tmp_path, "patient", "NOTE\ntime.sleep(60)")
     once_patient_runs = f"while not os.path.exists({str(tmp_path / 'patient.pids')!r}):\n    time.sleep(0.01)"
     hopeless = child(tmp_path, "hopeless", f"{once_patient_runs}\nsys.exit(3)")
-    assert Supervisor([patient, hopeless], threading.Event()).run() == 3
+    with Supervisor(threading.Event()) as supervisor:
+        supervisor.add(patient)
+        supervisor.add(hopeless)
+        assert supervisor.run() == 3
     assert not is_alive(pids(tmp_path, "patient")[0])
 
 
@@ -81,7 +87,9 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     orphan = child(tmp_path, "orphan", "NOTE\ntime.sleep(60)")
     program = (
         "import threading, os; from gpumon.cli.supervisor import Child, Supervisor\n"
-        f"Supervisor([Child('orphan', {orphan.command!r}, os.environ)], threading.Event()).run()"
+        "supervisor = Supervisor(threading.Event())\n"
+        f"supervisor.add(Child('orphan', {orphan.command!r}, os.environ))\n"
+        "supervisor.run()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program])
     pid = eventually(lambda: pids(tmp_path, "orphan"))[0]
