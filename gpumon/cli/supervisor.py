@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 8.0
 LONGEST_PAUSE_S = 30.0
 HEALTHY_AFTER_S = 60.0
-# A child that says by these codes that it cannot start will not be able to a second later either.
+SETTLED_AFTER_S = 3.0
+# A child that says by these codes that it cannot start will not be able to a second later either. One that has already
+# run may: its port is still held by what is left of the process before it.
 GIVE_UP_CODES = frozenset({SettingError.exit_code, StartError.exit_code})
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -36,6 +38,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
+    has_settled: bool = False
     due: float = 0.0
 
     @property
@@ -86,13 +89,14 @@ class Supervisor:
 
     def _look_after(self, child: Child) -> int | None:
         if child.is_running:
-            if child.deaths and time.monotonic() - child.started > HEALTHY_AFTER_S:
-                child.deaths = 0
+            age_s = time.monotonic() - child.started
+            child.has_settled = child.has_settled or age_s > SETTLED_AFTER_S
+            child.deaths = 0 if age_s > HEALTHY_AFTER_S else child.deaths
             return None
         if child.process is not None:
             code = child.process.wait()
             child.process = None
-            if code in GIVE_UP_CODES:
+            if code in GIVE_UP_CODES and not child.has_settled:
                 return code
             pause = min(2.0**child.deaths - 1, LONGEST_PAUSE_S)
             child.deaths += 1

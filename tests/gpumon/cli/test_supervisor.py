@@ -75,6 +75,14 @@ def test_a_child_that_cannot_start_ends_the_others_and_gives_its_exit_code(tmp_p
     assert not is_alive(pids(tmp_path, "patient")[0])
 
 
+def test_a_child_that_has_run_before_is_started_again_whatever_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpumon.cli.supervisor.SETTLED_AFTER_S", 0.1)
+    with supervised(child(tmp_path, "busy", "NOTE\ntime.sleep(1)\nsys.exit(3)")):
+        eventually(lambda: len(pids(tmp_path, "busy")) >= 2)
+
+
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpumon.cli.supervisor.STOP_TIMEOUT_S", 0.5)
     stubborn = child(tmp_path, "stubborn", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nNOTE\ntime.sleep(60)")
