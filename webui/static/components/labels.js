@@ -4,8 +4,7 @@ import { html, memo } from "../lib/html.js";
 
 export const Labels = memo(function Labels({ labels, source }) {
   const isSimulated = source === "simulated";
-  const others = Object.entries(labels).filter(([key]) => !(isSimulated && key === "simulated"));
-  const all = others.map(([key, value]) => `${key}=${value}`);
+  const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   return html`<span class="labels" title=${all.join("\n")}>
     ${isSimulated && html`<span class="tag tag-simulated">simulated</span>`}
     ${all.map((label) => html`<span class="tag" key=${label}>${label}</span>`)}

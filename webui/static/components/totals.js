@@ -39,7 +39,7 @@ export const Totals = memo(function Totals({ rows }) {
     <${Tile} label="Mean utilization" value=${percent(sum.utilization)}>
       <${Meter} value=${sum.utilization} label=${`mean utilization ${percent(sum.utilization)}`} />
     <//>
-    <${Tile} label="GPU memory" value=${bytes(sum.memoryUsed)} title=${`of ${bytes(sum.memoryTotal)}`}>
+    <${Tile} label="GPU memory" value=${html`${bytes(sum.memoryUsed)}<span class="quiet tile-of"> of ${bytes(sum.memoryTotal)}</span>`}>
       <${Meter} value=${memory} label=${`memory ${percent(memory)}`} tone="memory" />
     <//>
     <${Tile} label="Power" value=${watts(sum.power)}>${sum.power === null ? NONE : "all cards"}<//>
