@@ -78,7 +78,7 @@ class FirstThatWorks:
             self._chosen = sampler
             return
         raise SamplerError(
-            f"no GPU can be read here: {'; '.join(refusals)}. Install NVIDIA's driver, or choose with --source"
+            f"no GPU can be read here: {'; '.join(refusals)}; to try gpumon without a GPU: --source simulated"
         )
 
     def stop(self) -> None:
