@@ -39,8 +39,8 @@ class Subcommand(Protocol):
 
     SETTINGS: tuple[str, ...]
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what is not a setting."""
+    def add_arguments(self, parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
+        """Declare what is not a setting, and return the parsers of actions (`worker add`), which take settings too."""
 
     def run(self, arguments: argparse.Namespace, settings: Settings) -> int:
         """Do it, and return the exit code."""
@@ -70,16 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
     known = declarations()
     parser = argparse.ArgumentParser(prog=f"gpumon {name}", description=SUBCOMMANDS[name][1], allow_abbrev=False)
-    subcommand.add_arguments(parser)
-    group = parser.add_argument_group("settings", "also in gpumon.toml and as environment variables")
-    group.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of DATA/gpumon.toml")
-    for key in (*subcommand.SETTINGS, *EVERYWHERE):
-        _add_flag(group, known[key])
+    for takes_settings in (parser, *subcommand.add_arguments(parser)):
+        _add_settings(takes_settings, [known[key] for key in (*subcommand.SETTINGS, *EVERYWHERE)])
     arguments = parser.parse_args(words)
-    config = arguments.config or (Path(os.environ["GPUMON_CONFIG"]) if "GPUMON_CONFIG" in os.environ else None)
+    config = getattr(arguments, "config", os.environ.get("GPUMON_CONFIG"))
     flags = {key: value for key, value in vars(arguments).items() if key in known}
     try:
-        settings = load_settings(flags, os.environ, config)
+        settings = load_settings(flags, os.environ, Path(config) if config else None)
         configure_logging(settings.log.level)
         return subcommand.run(arguments, settings)
     except GpumonError as error:
@@ -88,17 +85,33 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
         return 130
 
 
+def _add_settings(parser: argparse.ArgumentParser, settings: Sequence[Declaration]) -> None:
+    group = parser.add_argument_group("settings", "also in gpumon.toml and as environment variables")
+    file_help = "settings file instead of DATA/gpumon.toml"
+    group.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=file_help)
+    for declaration in settings:
+        _add_flag(group, declaration)
+
+
 def _add_flag(group: argparse._ArgumentGroup, declaration: Declaration) -> None:
     default = "" if declaration.default in (None, [], {}, False) else f" (default {declaration.default})"
     help_text = f"{declaration.help}{default}".replace("%", "%%")
     if declaration.is_switch:
-        group.add_argument(declaration.flag, dest=declaration.key, action="store_const", const="true", help=help_text)
+        group.add_argument(
+            declaration.flag,
+            dest=declaration.key,
+            action="store_const",
+            const="true",
+            default=argparse.SUPPRESS,
+            help=help_text,
+        )
         return
     placeholder = "K=V" if isinstance(declaration.default, dict) else declaration.flag[2:].upper().replace("-", "_")
     group.add_argument(
         declaration.flag,
         dest=declaration.key,
         action="append" if declaration.repeats else "store",
+        default=argparse.SUPPRESS,  # so that a flag before an action is not undone by its absence after it
         metavar=placeholder,
         help=help_text,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import msgspec
-from agent.service import run_agent
 
+from agent.service import run_agent
 from gpumon.cli.connection import stop_on_signals
 from gpumon.settings import Settings
 
@@ -27,15 +28,17 @@ SETTINGS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare `--no-commands`, the usual way to say `--agent-commands none`."""
     parser.add_argument(
         "--no-commands",
         dest="agent.commands",
         action="store_const",
         const="none",
+        default=argparse.SUPPRESS,
         help="run no commands on this machine, whoever sends them",
     )
+    return []
 
 
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from broker.service import run_broker
-
 from gpumon.cli.connection import data_folder
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings
@@ -14,8 +14,9 @@ from master.accounts import AccountDirectory
 SETTINGS = ("mqtt.port", "mqtt.base", "broker.max_packet_bytes", "broker.max_queued_messages")
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
+def add_arguments(_parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare nothing beyond settings."""
+    return []
 
 
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from agent.demo import demo_worker_ids, run_demo
 from gpumon.cli.connection import data_folder, stop_on_signals
@@ -12,9 +13,10 @@ from master.accounts import open_accounts
 SETTINGS = ("mqtt.port", "mqtt.base", "agent.interval_s")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare `--count`."""
     parser.add_argument("--count", type=int, required=True, metavar="N", help="how many workers to simulate")
+    return []
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-
-from webui.app import WebUi
-from webui.server import serve
+from collections.abc import Sequence
 
 from gpumon.cli.connection import data_folder, masters_way_in
 from gpumon.cli.up import check_host
@@ -15,6 +13,8 @@ from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
 from master.accounts import open_accounts
 from master.master import Master, prepare
+from webui.app import WebUi
+from webui.server import serve
 
 SETTINGS = (
     "host",
@@ -33,8 +33,9 @@ SETTINGS = (
 )
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
+def add_arguments(_parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare nothing beyond settings."""
+    return []
 
 
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:

@@ -7,7 +7,7 @@ import getpass
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpumon.cli.connection import operators_way_in
 from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
@@ -21,7 +21,7 @@ from gpumon.topics import Topics, check_worker_id
 SETTINGS = ("agent.master", "agent.username", "agent.password_file", "agent.cafile", "mqtt.port", "mqtt.base")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare whom to run it on, how long, and how to show the output."""
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-w", "--worker", metavar="ID[,ID...]", action="append", help="these workers")
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-b", "--gather", action="store_true", help="show no output before the end, then identical outputs once"
     )
     parser.add_argument("command", nargs="+", metavar="CMD", help="the command, after --; words are joined by spaces")
+    return []
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from gpumon.cli.connection import data_folder, stop_on_signals
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
@@ -37,7 +38,7 @@ DEMO_WORKERS = 12
 MOST_DEMO_WORKERS = 500
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare `--demo`."""
     parser.add_argument(
         "--demo",
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"show N simulated workers ({DEMO_WORKERS} where N is not given), marked as simulated",
     )
+    return []
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -96,7 +98,7 @@ def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     known = declarations()
     given = {key: value for key, value in vars(arguments).items() if key in known and value is not None}
     flags = {known[key].variables[0]: value for key, value in given.items()}
-    config = {"GPUMON_CONFIG": str(arguments.config)} if arguments.config else {}
+    config = {"GPUMON_CONFIG": arguments.config} if "config" in arguments else {}
     return {**os.environ, **flags, **config}
 
 

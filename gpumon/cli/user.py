@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
+from collections.abc import Sequence
 
 from gpumon.cli.connection import data_folder
 from gpumon.errors import SettingError
@@ -16,7 +17,7 @@ SETTINGS: tuple[str, ...] = ()
 PEOPLES_ROLES = (Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.INTEGRATION)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare `add`, `passwd`, `remove` and `list`."""
     actions = parser.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="add somebody")
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="remove somebody")
     remove.add_argument("name")
     actions.add_parser("list", help="show who there is")
+    return list(actions.choices.values())
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

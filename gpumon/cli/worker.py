@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpumon.cli.connection import data_folder
@@ -14,7 +15,7 @@ from master.accounts import Accounts, open_accounts
 SETTINGS: tuple[str, ...] = ()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare `add`, `rotate`, `remove` and `list`."""
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (("add", "let workers in, each with a token of its own"), ("rotate", "replace workers' tokens")):
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="shut workers out")
     remove.add_argument("worker_ids", nargs="+", metavar="ID")
     actions.add_parser("list", help="show who may log in")
+    return list(actions.choices.values())
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
