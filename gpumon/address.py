@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gpumon.errors import SettingError
+from gpumon.settings import Settings
 
 PLAIN_PORT = 1883
 TLS_PORT = 8883
@@ -47,6 +48,11 @@ def parse_broker_address(text: str) -> BrokerAddress:
         raise SettingError("give the user and password with --username and --password-file, not in the address")
     tls = parts.scheme == "mqtts" or (not parts.scheme and host not in _THIS_MACHINE)
     return BrokerAddress(host=host, port=port or (TLS_PORT if tls else PLAIN_PORT), tls=tls)
+
+
+def address_for_agents(settings: Settings) -> str:
+    """Return what an agent gives as `--master`: the broker that the settings name, else the embedded one."""
+    return settings.broker.url or f"mqtt://127.0.0.1:{settings.mqtt.port}"
 
 
 def _shown_for(host: str) -> str:

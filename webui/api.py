@@ -9,6 +9,7 @@ import flask
 import msgspec
 
 from gpumon.errors import GpumonError
+from gpumon.address import address_for_agents
 from gpumon.messages import Event, Info
 from gpumon.roles import Principal
 from gpumon.topics import Channel
@@ -151,7 +152,7 @@ def output_text(command_id: str) -> Any:
 def session_info(principal: Principal) -> dict[str, Any]:
     """Return who is logged in, what they may do, and the lines that join a worker."""
     page = context()
-    mqtt = f"mqtt://127.0.0.1:{page.settings.mqtt.port}"
+    mqtt = address_for_agents(page.settings)
     return {
         "user": principal.name,
         "role": principal.role.value,

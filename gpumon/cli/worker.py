@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpumon.address import address_for_agents
 from gpumon.cli.connection import data_folder
 from gpumon.datafolder import DataFolder
 from gpumon.files import make_folder, write_secret
 from gpumon.settings import Settings
 from master.accounts import Accounts, open_accounts
 
-SETTINGS: tuple[str, ...] = ()
+SETTINGS = ("mqtt.port", "broker.url")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
@@ -68,5 +69,4 @@ def _token_path(arguments: argparse.Namespace, data: DataFolder, worker_id: str)
 
 
 def _agent_line(settings: Settings, worker_id: str, path: Path) -> str:
-    master = f"mqtt://127.0.0.1:{settings.mqtt.port}"
-    return f"gpumon agent --master {master} --worker-id {worker_id} --token-file {path}"
+    return f"gpumon agent --master {address_for_agents(settings)} --worker-id {worker_id} --token-file {path}"
