@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+import msgspec
+
 from bench.agent_cost import agent, real_agent
 from bench.connect import connect
 from bench.delivery import fleet, freshness
@@ -37,13 +39,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     failed = False
     for name in arguments.names or BENCHMARKS:
-        print(f"{name} (load {os.getloadavg()[0]:.1f}) ...", file=sys.stderr, flush=True)
+        load = os.getloadavg()[0]
+        print(f"{name} (load {load:.1f}) ...", file=sys.stderr, flush=True)
         try:
             result = real_agent() if name == "agent" and arguments.real else BENCHMARKS[name]()
         except GpumonError as error:
             print(f"{name} could not be run: {error}", file=sys.stderr, flush=True)
             failed = True
             continue
+        result = msgspec.structs.replace(result, load_before=load)
         write(result)
         print(section(result), flush=True)
     return 1 if failed else 0

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 README = FOLDER / "README.md"
 BUSY_PERCENT = 10.0
+BUSY_LOAD = 0.5
 
 HEAD = """# Benchmarks
 
@@ -50,6 +51,7 @@ class Result(msgspec.Struct, frozen=True):
     processes: list[Cost] = []
     remarks: list[str] = []
     others_cpu_percent: float | None = None
+    load_before: float | None = None
     measured: float = msgspec.field(default_factory=time.time)
     machine: Machine = msgspec.field(default_factory=this_machine)
 
@@ -87,16 +89,25 @@ def section(result: Result) -> str:
             *_table(["process", "CPU, % of a core", "PSS, MB", "RSS, MB"], list(map(_cost, result.processes))),
         ]
     remarks = list(result.remarks)
-    if result.others_cpu_percent is not None and result.others_cpu_percent > BUSY_PERCENT:
-        remarks.append(
-            f"The machine was not quiet: other processes used {result.others_cpu_percent:.0f} % of a core meanwhile."
-        )
+    remarks += _disturbances(result)
     missed = [figure.what for figure in result.figures if not figure.is_met]
     if missed:
         remarks.append(f"**Target missed: {', '.join(missed)}.**")
     for remark in remarks:
         lines += ["", remark]
     return "\n".join([*lines, ""])
+
+
+def _disturbances(result: Result) -> list[str]:
+    """Say what else the machine did, where that was more than a little."""
+    said = []
+    if result.load_before is not None and result.load_before > BUSY_LOAD:
+        said.append(f"The machine was not quiet before: the load average of a minute was {result.load_before:.1f}.")
+    if result.others_cpu_percent is not None and result.others_cpu_percent > BUSY_PERCENT:
+        said.append(
+            f"The machine was not quiet: other processes used {result.others_cpu_percent:.0f} % of a core meanwhile."
+        )
+    return said
 
 
 def _files() -> list[Path]:

@@ -8,8 +8,8 @@ from typing import Any
 import flask
 import msgspec
 
-from gpumon.errors import GpumonError
 from gpumon.address import address_for_agents
+from gpumon.errors import GpumonError
 from gpumon.messages import Event, Info
 from gpumon.roles import Principal
 from gpumon.topics import Channel
