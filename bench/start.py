@@ -10,26 +10,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error
 
 from bench.children import Children, wait_until
 from bench.deployment import free_port, listens
 from bench.gpus import standin_environment
 from bench.report import Figure, Result
+from tests.browser import chromium
 
 RUNS = 5
 WORKER = "gpu-machine"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TIMEOUT_S = 60.0
 TEMPERATURE = re.compile(r"\d+\s*°C")
 
@@ -38,19 +28,12 @@ def start() -> Result:
     """Start everything on new data, then again on the same data, several times."""
     first: list[float] = []
     again: list[float] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            for _ in range(RUNS):
-                with (
-                    tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name,
-                    Children(Path(name)) as children,
-                ):
-                    environment = standin_environment(Path(name), children)
-                    first.append(_seconds_to_first_metric(browser, Path(name), children, environment))
-                    again.append(_seconds_to_first_metric(browser, Path(name), children, environment))
-        finally:
-            browser.close()
+    with chromium() as browser:
+        for _ in range(RUNS):
+            with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
+                environment = standin_environment(Path(name), children)
+                first.append(_seconds_to_first_metric(browser, Path(name), children, environment))
+                again.append(_seconds_to_first_metric(browser, Path(name), children, environment))
     return Result(
         name="start",
         title="from `gpumon up` to the first metric in the page",

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from gpumon.messages import Event, Process
-from tests.support import eventually, program_or_skip
+from tests.browser import chromium
+from tests.support import eventually
 from tests.webui.conftest import PASSWORDS, RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, lost, mig, reading
 
@@ -26,26 +27,13 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 EVIL = "<img src=x onerror=alert(1)>"
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-ARGUMENTS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium for all tests of this file."""
-    program = program_or_skip("chromium", "chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @contextmanager
