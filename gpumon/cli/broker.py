@@ -9,7 +9,7 @@ from broker.service import run_broker
 from gpumon.cli.connection import data_folder
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings
-from master.accounts import AccountDirectory
+from master.account_directory import AccountDirectory
 
 SETTINGS = ("mqtt.port", "mqtt.base", "broker.max_packet_bytes", "broker.max_queued_messages")
 

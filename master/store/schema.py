@@ -1,20 +1,18 @@
-"""Making the database, and bringing an older one up to date with Alembic."""
+"""Making the database, and seeing that it is of the newest schema."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect, text
 
 from gpumon.errors import StartError
-from master.store.engine import DATABASE_ERRORS, database_problem, open_engine, writing
+from master.store.engine import DATABASE_ERRORS, database_problem, open_engine
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+# The revision of the newest migration in `master/store/migrations/versions`.
+NEWEST = "0001"
 
 
 def migrate(database: Path) -> None:
@@ -31,7 +29,10 @@ def migrate(database: Path) -> None:
     engine = open_engine(database)
     try:
         _lay_out(engine)
-        _upgrade(engine, database)
+        current = _revision(engine)
+        if current != NEWEST:
+            # Imported only where it is needed: Alembic takes a quarter of a second, at every start.
+            importlib.import_module("master.store.upgrade").upgrade(engine, database, current)
     except DATABASE_ERRORS as error:
         raise StartError(database_problem(database, error)) from error
     finally:
@@ -51,19 +52,10 @@ def _lay_out(engine: Engine) -> None:
         raw.close()
 
 
-def _upgrade(engine: Engine, database: Path) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
+def _revision(engine: Engine) -> str | None:
+    """Return the revision that Alembic has noted in the database, None in a new one."""
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
-        return
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
-        raise StartError(
-            f"database {database} was written by a newer gpumon (schema {current}): install that version or a later "
-            "one, or use another folder with --data"
-        )
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return revision

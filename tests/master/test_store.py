@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import IntegrityError
 
 from gpumon.datafolder import DataFolder
@@ -17,6 +18,12 @@ from gpumon.errors import StartError
 from master.prepare import instance_of, prepare
 from master.store.engine import Store
 from master.store.models import Base
+from master.store.schema import NEWEST
+from master.store.upgrade import configuration
+
+
+def test_the_newest_schema_is_that_of_the_newest_migration() -> None:
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == NEWEST
 
 
 def test_migrations_from_empty_make_what_the_models_say(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Run by Alembic: applies migrations over the connection that `master.store.schema` hands it."""
+"""Run by Alembic: applies migrations over the connection that `master.store.upgrade` hands it."""
 
 from alembic import context
 
