@@ -103,7 +103,7 @@ def _inventory(gpu: Element, uuid: str, index: int) -> GpuInventory:
         name=_text(gpu, "product_name"),
         memory_total_bytes=_mebibytes(gpu, "fb_memory_usage/total"),
         power_limit_w=_power(gpu, "enforced_power_limit", "current_power_limit", "power_limit"),
-        pci_bus_id=_place(_text(gpu, "pci/pci_bus_id") or gpu.get("id", "")),
+        pci_bus_id=_place(_text(gpu, "pci/pci_bus_id") or gpu.get("id") or ""),
         serial=_text(gpu, "serial"),
         vbios=_text(gpu, "vbios_version"),
         mig=None if mig is None else mig == "Enabled",
