@@ -63,7 +63,7 @@ def _show_first_login(settings: Settings, data: DataFolder) -> None:
         print(
             f"\ngpumon's page is at {page}\n"
             f"log in as admin with the password {password} (shown this once)\n"
-            "add a worker with: gpumon worker add NAME\n",
+            f"add a worker with: {sys.argv[0]} worker add NAME\n",
             flush=True,
         )
         return
