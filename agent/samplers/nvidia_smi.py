@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from agent.processes import ProcessTable
 from agent.samplers import nvidia_smi_xml as xml
 from agent.samplers.base import Inventory, Readings, SamplerError
 from gpumon.messages import Event, Source
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
 """After this time a run is given up: nvidia-smi takes a second or two with many GPUs, and hangs with a broken one."""
@@ -114,11 +117,18 @@ class NvidiaSmiSampler:
         """Return nothing: nvidia-smi tells no events."""
         return []
 
+    def _mig_names(self) -> dict[tuple[str, int], xml.MigName]:
+        try:
+            return xml.mig_names(self._smi.run("-L"))
+        except SamplerError as error:
+            logger.info("MIG devices are shown without their names: %s", error)
+            return {}
+
     def _run(self) -> xml.Report:
         began_s = time.monotonic()
         try:
             root = xml.parse(self._smi.run("-q", "-x"))
-            names = xml.mig_names(self._smi.run("-L")) if xml.has_mig_devices(root) else {}
+            names = self._mig_names() if xml.has_mig_devices(root) else {}
         finally:
             ended_s = time.monotonic()
             self._not_before_s = ended_s + (ended_s - began_s)
