@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -14,6 +16,14 @@ from agent.samplers.base import Inventory, Readings, SamplerError
 from gpumon.messages import Event, Source
 
 logger = logging.getLogger(__name__)
+
+# Exit codes with which nothing can be read: nvidia-smi's manual page, and NVML's nvmlReturn_t for those it lacks.
+# With others, as 15 for a lost GPU, what it prints says why, or still tells of the other cards.
+_WHY_NOT = {
+    9: "finds no loaded NVIDIA driver: reboot after an installation or update, or see dmesg for why it failed",
+    12: "does not find NVML's library libnvidia-ml.so.1: install the NVIDIA driver of the same version",
+    18: "and the loaded NVIDIA driver are of different versions: the driver was updated, so reboot this machine",
+}
 
 TIMEOUT_S = 30.0
 """After this time a run is given up: nvidia-smi takes a second or two with many GPUs, and hangs with a broken one."""
@@ -61,12 +71,15 @@ class NvidiaSmi:
             raise SamplerError(
                 f"nvidia-smi did not answer in {self._timeout_s:g} s and was killed: a GPU may hang, see dmesg"
             ) from error
+        if process.returncode in _WHY_NOT:
+            raise SamplerError(f"nvidia-smi {_WHY_NOT[process.returncode]} (exit code {process.returncode})")
         if not output.strip():
             raise SamplerError(f"nvidia-smi ended with exit code {process.returncode} and no output: see dmesg")
         return output
 
     def _give_up(self, process: subprocess.Popen[str]) -> None:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, where it is a script around the real one
         try:
             process.wait(1.0)
         except subprocess.TimeoutExpired:
@@ -126,6 +139,7 @@ class NvidiaSmiSampler:
 
     def _run(self) -> xml.Report:
         began_s = time.monotonic()
+        self._last = None  # an answer of before is not told as the present one where this run fails
         try:
             root = xml.parse(self._smi.run("-q", "-x"))
             names = self._mig_names() if xml.has_mig_devices(root) else {}

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape, unescape
 
 from agent.processes import ProcessTable
 from agent.samplers.base import Inventory, SamplerError
@@ -18,10 +19,17 @@ from gpumon.messages import GpuInventory, GpuReading, MigDevice, Process
 MEBIBYTE = 1024 * 1024
 _LOST = re.compile(r"GPU (is|has been) lost|GPU is not accessible", re.IGNORECASE)
 _FAULT = re.compile(r"Unknown Error|ERR!|requires (restart|reset)", re.IGNORECASE)
-_NUMBER = re.compile(r"^\s*(-?\d+(?:\.\d+)?)(?:x|\s|$)")
+_NUMBER = re.compile(r"^\s*(-?\d{1,12}(?:\.\d+)?)(?:[x%\s]|$)")
 _ABSENT = frozenset({"", "N/A", "NONE", "UNKNOWN"})
 # Spelt otherwise than in NVML, whose names are the contract's.
 _REASON_NAMES = {"display_clocks_setting": "display_clock_setting"}
+# A process names itself: what is between the tags may be anything, tags among it.
+_PROCESS_NAME = re.compile(r"(?<=<process_name>).*(?=</process_name>)")
+_QUOTES = {"&quot;": '"', "&apos;": "'"}
+_NOT_IN_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+MAX_PROCESSES = 4096
+"""The contract's bound of a reading; those with the most memory are kept."""
 
 MigName = tuple[str, str | None]
 """A MIG device's uuid and profile."""
@@ -45,7 +53,8 @@ def parse(output: str) -> Element:
     if begin < 0 or end < 0:
         line = next((line.strip() for line in output.splitlines() if line.strip()), "nothing")
         raise SamplerError(f"nvidia-smi -q -x answered with no XML but: {line[:200]}")
-    xml = output[begin:end] + "</nvidia_smi_log>"
+    xml = _NOT_IN_XML.sub("\ufffd", output[begin:end] + "</nvidia_smi_log>")
+    xml = _PROCESS_NAME.sub(lambda name: escape(unescape(name[0], _QUOTES)), xml)
     try:
         return ElementTree.fromstring(xml)  # noqa: S314 - the driver's own program, and Python's parser loads no entity
     except ElementTree.ParseError:
@@ -125,21 +134,21 @@ def _reading(
         state="error" if _FAULT.search(temperature) else "ok",
         temperature_c=_number(gpu, "temperature/gpu_temp"),
         memory_temperature_c=_number(gpu, "temperature/memory_temp"),
-        utilization_percent=_number(gpu, "utilization/gpu_util"),
-        memory_utilization_percent=_number(gpu, "utilization/memory_util"),
+        utilization_percent=_percent(gpu, "utilization/gpu_util"),
+        memory_utilization_percent=_percent(gpu, "utilization/memory_util"),
         memory_used_bytes=_mebibytes(gpu, "fb_memory_usage/used"),
         memory_total_bytes=inventory.memory_total_bytes,
         power_w=_power(gpu, "power_draw", "average_power_draw", "instant_power_draw"),
         power_limit_w=inventory.power_limit_w,
-        fan_percent=_number(gpu, "fan_speed"),
-        sm_clock_mhz=_number(gpu, "clocks/sm_clock"),
-        memory_clock_mhz=_number(gpu, "clocks/mem_clock"),
+        fan_percent=_count(gpu, "fan_speed"),
+        sm_clock_mhz=_count(gpu, "clocks/sm_clock"),
+        memory_clock_mhz=_count(gpu, "clocks/mem_clock"),
         performance_state=int(state[1:]) if re.fullmatch(r"P\d+", state) else None,
         throttle_reasons=_throttle_reasons(gpu),
-        encoder_percent=_number(gpu, "utilization/encoder_util"),
-        decoder_percent=_number(gpu, "utilization/decoder_util"),
-        pcie_generation=_number(gpu, "pci/pci_gpu_link_info/pcie_gen/current_link_gen"),
-        pcie_width=_number(gpu, "pci/pci_gpu_link_info/link_widths/current_link_width"),
+        encoder_percent=_percent(gpu, "utilization/encoder_util"),
+        decoder_percent=_percent(gpu, "utilization/decoder_util"),
+        pcie_generation=_count(gpu, "pci/pci_gpu_link_info/pcie_gen/current_link_gen"),
+        pcie_width=_count(gpu, "pci/pci_gpu_link_info/link_widths/current_link_width"),
         pcie_rx_bytes_per_s=_kilobytes(gpu, "pci/rx_util"),
         pcie_tx_bytes_per_s=_kilobytes(gpu, "pci/tx_util"),
         ecc_corrected=_ecc(gpu, "single_bit/total", "sram_correctable", "dram_correctable"),
@@ -161,8 +170,8 @@ def _mig_devices(
 ) -> list[tuple[tuple[int | None, int | None], MigDevice]]:
     devices = []
     for element in gpu.findall("mig_devices/mig_device"):
-        name = names.get((uuid, _number(element, "index") or 0))
-        gpu_instance, compute_instance = _number(element, "gpu_instance_id"), _number(element, "compute_instance_id")
+        name = names.get((uuid, _count(element, "index") or 0))
+        gpu_instance, compute_instance = _count(element, "gpu_instance_id"), _count(element, "compute_instance_id")
         if name is None:
             # Without a uuid of its own a slice is still told apart, by where it is.
             name = f"MIG-{uuid}/{gpu_instance}/{compute_instance}", None
@@ -181,11 +190,11 @@ def _mig_devices(
 def _processes(gpu: Element, table: ProcessTable, mig_uuids: dict[tuple[int | None, int | None], str]) -> list[Process]:
     processes: dict[tuple[int, str | None], Process] = {}
     for element in gpu.findall("processes/process_info"):
-        pid = _number(element, "pid")
+        pid = _count(element, "pid")
         if pid is None:
             continue
         details = table.describe(pid)
-        instances = _number(element, "gpu_instance_id"), _number(element, "compute_instance_id")
+        instances = _count(element, "gpu_instance_id"), _count(element, "compute_instance_id")
         mig_uuid = mig_uuids.get(instances)
         is_compute = "C" in element.findtext("type", "C")
         if (pid, mig_uuid) in processes and not is_compute:
@@ -201,22 +210,28 @@ def _processes(gpu: Element, table: ProcessTable, mig_uuids: dict[tuple[int | No
             type="compute" if is_compute else "graphics",
             mig_uuid=mig_uuid,
         )
-    return sorted(processes.values(), key=lambda process: process.pid)
+    kept = sorted(processes.values(), key=lambda process: process.memory_bytes or 0, reverse=True)[:MAX_PROCESSES]
+    return sorted(kept, key=lambda process: process.pid)
 
 
 def _throttle_reasons(gpu: Element) -> list[str] | None:
     reasons = gpu.find("clocks_event_reasons")
     if reasons is None:
         reasons = gpu.find("clocks_throttle_reasons")
-    if reasons is None or not len(reasons):
+    if reasons is None:
         return None
-    active = [element.tag.partition("_reason_")[2] for element in reasons if (element.text or "").strip() == "Active"]
-    return [_REASON_NAMES.get(name, name) for name in active if name]
+    answers = {element.tag.partition("_reason_")[2]: (element.text or "").strip() for element in reasons}
+    if not {"Active", "Not Active"} & set(answers.values()):
+        return None
+    return [_REASON_NAMES.get(name, name) for name, answer in answers.items() if name and answer == "Active"]
 
 
 def _ecc(gpu: Element, *tags: str) -> int | None:
-    """Return the sum of the volatile counts that there are: generations divide them differently."""
-    counts = [_number(gpu, f"ecc_errors/volatile/{tag}") for tag in tags]
+    """Return the sum of the volatile counts that there are: generations divide them differently.
+
+    They count from when the driver was loaded, as what NVML's sampler reads (`NVML_FI_DEV_ECC_..._VOL_TOTAL`).
+    """
+    counts = [_count(gpu, f"ecc_errors/volatile/{tag}") for tag in tags]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
@@ -235,21 +250,31 @@ def _number(element: Element, path: str) -> int | None:
     return int(float(found[1])) if found else None
 
 
-def _mebibytes(element: Element, path: str) -> int | None:
+def _count(element: Element, path: str) -> int | None:
     value = _number(element, path)
+    return None if value is None or value < 0 else value
+
+
+def _percent(element: Element, path: str) -> int | None:
+    value = _number(element, path)
+    return value if value is not None and 0 <= value <= 100 else None
+
+
+def _mebibytes(element: Element, path: str) -> int | None:
+    value = _count(element, path)
     return None if value is None else value * MEBIBYTE
 
 
 def _kilobytes(element: Element, path: str) -> int | None:
-    value = _number(element, path)
-    return None if value is None else value * 1000
+    value = _count(element, path)
+    return None if value is None else value * 1000  # as NVML's "KB/s" is taken
 
 
 def _text(element: Element, path: str) -> str | None:
     text = element.findtext(path, "").strip()
-    bare = text.strip("[]").upper()
-    is_said = bare in _ABSENT or "DEPRECATED" in bare or _LOST.search(text) or _FAULT.search(text)
-    return None if is_said else text[:256]
+    # In brackets stands why there is none: [N/A], [Not Found], [Insufficient Permissions].
+    is_absent = text.upper() in _ABSENT or (text.startswith("[") and text.endswith("]")) or "deprecated" in text
+    return None if is_absent or _LOST.search(text) or _FAULT.search(text) else text[:256]
 
 
 def _any_text(element: Element, wanted: re.Pattern[str]) -> str | None:
