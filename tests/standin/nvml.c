@@ -578,6 +578,8 @@ int nvmlEventSetWait_v2(void *set, EventData *out, unsigned timeout_ms) {
     for (;;) {
         ENTER_SYSTEM;
         if (!code && next_event(out)) { LEAVE; }
+        for (int r = 0; !code && r < registrations; r++) /* as NVML does, which then no longer waits */
+            if (state.gpu[registered[r].gpu].lost) code = GPU_LOST;
         if (!code && seconds() >= until) code = TIMEOUT;
         pthread_mutex_unlock(&lock);
         if (code) return code;
