@@ -39,6 +39,7 @@ class KnownCards:
         self._file = file
         self._cards: dict[str, KnownCard] = {}
         self._written: list[KnownCard] | None = None
+        self._cannot_write = False
 
     def load(self) -> None:
         """Read the file. One that cannot be read is put aside and told; what it held is then not known any more."""
@@ -96,8 +97,11 @@ class KnownCards:
         try:
             write_atomically(self._file, msgspec.json.format(msgspec.json.encode(_File(cards=cards))) + b"\n")
         except OSError as error:
-            logger.warning("%s cannot be written (%s): lost cards are not remembered", self._file, error.strerror)
-        self._written = cards
+            if not self._cannot_write:
+                logger.warning("%s cannot be written (%s): lost cards are not remembered", self._file, error.strerror)
+            self._cannot_write = True  # told once, and tried again at the next look
+        else:
+            self._written, self._cannot_write = cards, False
 
 
 def _changes(before: dict[str, KnownCard], now: dict[str, KnownCard]) -> list[Event]:

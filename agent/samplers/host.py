@@ -39,6 +39,7 @@ class HostSampler:
     def __init__(self, sysfs: Path = Path("/sys")) -> None:
         self._interfaces = sysfs / "class/net"
         self._physical: dict[str, bool] = {}
+        self._counted: frozenset[str] = frozenset()
         self._received = Rate()
         self._sent = Rate()
         self._has_cpu_before = False
@@ -74,9 +75,11 @@ class HostSampler:
         counters = {name: count for name, count in psutil.net_io_counters(pernic=True).items() if name != _LOOPBACK}
         if counters.keys() != self._physical.keys():
             self._physical = {name: (self._interfaces / name / "device").exists() for name in counters}
-        physical = [count for name, count in counters.items() if self._physical[name]]
-        counted = physical or list(counters.values())
-        return sum(count.bytes_recv for count in counted), sum(count.bytes_sent for count in counted)
+        counted = frozenset(name for name in counters if self._physical[name]) or frozenset(counters)
+        if counted != self._counted:
+            # What another network card has carried so far was not carried since the last look.
+            self._counted, self._received, self._sent = counted, Rate(), Rate()
+        return sum(counters[name].bytes_recv for name in counted), sum(counters[name].bytes_sent for name in counted)
 
 
 def host_facts() -> HostFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agent.samplers.base import Inventory, Readings, SamplerError
@@ -69,6 +71,48 @@ def test_where_none_can_be_opened_one_line_says_why_each_could_not() -> None:
     with pytest.raises(SamplerError, match="no library; no program") as raised:
         sampler.start()
     assert "\n" not in str(raised.value)
+
+
+def test_nvidia_smi_is_read_where_nvml_cannot_be_until_nvml_is_back(
+    show: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n/bin/cat '{Path(__file__).with_name('fixtures') / 'healthy.xml'}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    show(Standin(init_error=DRIVER_NOT_LOADED))
+    sampler = choose_sampler(AgentSettings(), "w1")
+    sampler.start()
+    sources = [sampler.source]
+    assert sampler.inventory().gpus[0].name == "NVIDIA RTX Example"
+    sampler.stop()
+    show(Standin())
+    sampler.start()
+    sources.append(sampler.source)
+    assert sources == ["nvidia-smi", "nvml"]
+    assert len(sampler.read().gpus) == 4
+    sampler.stop()
+
+
+def test_where_neither_can_be_read_one_line_says_why_and_what_to_do(
+    show: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    show(Standin(init_error=DRIVER_NOT_LOADED))
+    with pytest.raises(SamplerError) as raised:
+        choose_sampler(AgentSettings(), "w1").start()
+    message = str(raised.value)
+    assert "driver is not loaded" in message
+    assert "nvidia-smi was not found" in message
+    assert "--source simulated" in message
+    assert "\n" not in message
+
+
+def test_nothing_is_read_from_a_source_that_is_not_open() -> None:
+    sampler = FirstThatWorks([lambda: Fake("nvml")])
+    sampler.stop()
+    with pytest.raises(SamplerError, match="no source is open"):
+        sampler.read()
 
 
 @pytest.mark.parametrize("source", ["nvml", "nvidia-smi", "simulated"])
