@@ -130,6 +130,7 @@ def test_a_process_that_this_user_may_not_look_at_has_what_can_be_seen(tmp_path:
 def test_a_real_process_is_described_until_it_ends() -> None:
     table = ProcessTable("script")
     with stopping(subprocess.Popen([sys.executable, "-c", "input()", "s3cret"], stdin=subprocess.PIPE)) as real:
+        eventually(lambda: Path(f"/proc/{real.pid}/cmdline").read_bytes())  # empty for a moment, as it starts
         details = table.describe(real.pid)
         assert details.user == pwd.getpwuid(os.geteuid()).pw_name
         assert details.name == Path(sys.executable).name
@@ -140,7 +141,8 @@ def test_a_real_process_is_described_until_it_ends() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process of another user")
 def test_another_users_process_is_shown_with_its_user() -> None:
     with stopping(subprocess.Popen(["sleep", "60"], user="nobody")) as real:
-        details = eventually(lambda: ProcessTable("full").describe(real.pid))
+        eventually(lambda: Path(f"/proc/{real.pid}/cmdline").read_bytes())
+        details = ProcessTable("full").describe(real.pid)
         assert (details.user, details.name, details.command) == ("nobody", "sleep", "sleep 60")
 
 
