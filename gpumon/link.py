@@ -136,6 +136,12 @@ class MqttLink:
         """Whether the broker has accepted this connection and it has not ended since."""
         return self._connected.is_set()
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the broker has answered every subscription of this connection: nothing is missed from now on."""
+        with self._subscribing:
+            return self.is_connected and not self._subscribed
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the broker has accepted the connection; False where it did not within `timeout_s`."""
         return self._connected.wait(timeout_s)

@@ -95,6 +95,11 @@ class Master:
         return None if self._link.is_connected else self._link.problem or "not connected yet"
 
     @property
+    def is_listening(self) -> bool:
+        """Whether the broker has confirmed every subscription, so that nothing published from now on is missed."""
+        return self._link is not None and self._link.is_listening
+
+    @property
     def store_problem(self) -> str | None:
         """Why the database cannot be written, None while it can."""
         return self._writer.problem

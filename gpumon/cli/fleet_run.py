@@ -82,9 +82,10 @@ class FleetRun:
             self._link.subscribe(self._topics.every_worker(channel), qos, self._received)
         self._link.start()
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not self._link.wait_connected(0.05):
+        while not self._link.is_listening:
             if self._link.is_refused or time.monotonic() > deadline:
                 raise RunError(self._link.problem or "the broker does not answer")
+            time.sleep(0.01)
         self._heard = time.monotonic()
 
     def stop(self) -> None:

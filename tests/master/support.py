@@ -107,7 +107,7 @@ def running_master(folder: Path, port: int, settings: Settings | None = None) ->
     master = new_master(folder, port, settings)
     master.start()
     try:
-        eventually(lambda: master.link_problem is None)
+        eventually(lambda: master.is_listening)
         yield master
     finally:
         master.stop()
