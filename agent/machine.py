@@ -41,13 +41,13 @@ def _operating_system() -> str | None:
 
 
 def _processor() -> str | None:
-    """Return the processor's name from /proc/cpuinfo (proc(5)); some architectures have none there."""
+    """Return the processor's name from /proc/cpuinfo (proc(5)); ARM has none there."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return None
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, None)
+    return next(names, None) or platform.processor() or None
 
 
 def _memory() -> int | None:

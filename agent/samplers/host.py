@@ -1,13 +1,10 @@
-"""The machine around the GPUs: its load, and what it is."""
+"""The machine around the GPUs: its load at this moment."""
 
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,18 +16,6 @@ from gpumon.messages import HostReading
 T = TypeVar("T")
 
 _LOOPBACK = "lo"
-
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What does not change about a machine while it runs; fields as in the contract's `info`."""
-
-    hostname: str
-    os: str | None
-    kernel: str | None
-    cpu: str | None
-    cpu_count: int | None
-    memory_total_bytes: int | None
 
 
 class HostSampler:
@@ -80,27 +65,6 @@ class HostSampler:
             # What another network card has carried so far was not carried since the last look.
             self._counted, self._received, self._sent = counted, Rate(), Rate()
         return sum(counters[name].bytes_recv for name in counted), sum(counters[name].bytes_sent for name in counted)
-
-
-def host_facts() -> HostFacts:
-    """Return what this machine is."""
-    memory = _or_none(psutil.virtual_memory)
-    return HostFacts(
-        hostname=socket.gethostname(),
-        os=_or_none(lambda: platform.freedesktop_os_release()["PRETTY_NAME"]),
-        kernel=platform.release() or None,
-        cpu=_or_none(_cpu_model),
-        cpu_count=os.cpu_count(),
-        memory_total_bytes=None if memory is None else memory.total,
-    )
-
-
-def _cpu_model() -> str | None:
-    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip() or None
-    return platform.processor() or None  # ARM's cpuinfo has no such line
 
 
 def _or_none(read: Callable[[], T]) -> T | None:
