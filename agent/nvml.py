@@ -28,6 +28,7 @@ RETRY_ABSENT_AFTER_S = 600.0
 # Not supported, or not by this driver or user: no reading, and no use in asking again each second.
 _ABSENT = frozenset(
     {
+        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
         pynvml.NVML_ERROR_NOT_SUPPORTED,
         pynvml.NVML_ERROR_NO_PERMISSION,
         pynvml.NVML_ERROR_VGPU_ECC_NOT_SUPPORTED,
@@ -80,6 +81,8 @@ _WHY_NOT_STARTED = {
 
 
 Field = int | tuple[int, int]
+# A driver that does not know a field yet calls its number invalid.
+_ABSENT_FIELD = _ABSENT | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 _FIELD_MEMBERS = {
     pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
@@ -104,14 +107,10 @@ class GpuFaultError(SamplerError):
 
 
 class Nvml:
-    """NVML as a whole: started once, asked through `query()`, closed with `stop()`.
-
-    NVML itself is thread-safe. What a driver does not know (FUNCTION_NOT_FOUND) is remembered until the next start.
-    """
+    """NVML as a whole: started once, asked through `query()`, closed with `stop()`; as thread-safe as NVML itself."""
 
     def __init__(self) -> None:
         self._started = False
-        self._missing: set[str] = set()
 
     def start(self) -> None:
         """Load and initialise NVML. This opens no GPU, so it wakes none.
@@ -125,7 +124,6 @@ class Nvml:
         except pynvml.NVMLError as error:
             reason = _WHY_NOT_STARTED.get(error.value, f"NVML cannot be initialised: {error}: see nvidia-smi and dmesg")
             raise SamplerError(reason) from error
-        self._missing.clear()
         self._started = True
 
     def stop(self) -> None:
@@ -155,33 +153,15 @@ class Nvml:
 
         Raises GpuLostError, NvmlDeadError, GpuFaultError.
         """
-        name: str = function.__name__
-        if name in self._missing:
-            return None, False
         try:
             answer = function(*args)
         except pynvml.NVMLError as error:
-            return None, self._worth_asking_again(name, error)
+            return None, _worth_asking_again(function.__name__, error)
         except UnicodeDecodeError:
             return None, True
         if type(answer) is int:
             return available(answer), True
         return answer, True
-
-    def _worth_asking_again(self, name: str, error: pynvml.NVMLError) -> bool:
-        code = error.value
-        if code == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
-            self._missing.add(name)
-            return False
-        if code in _ABSENT:
-            return False
-        if code in _NOTHING_NOW:
-            return True
-        if code in _LOST:
-            raise GpuLostError(f"{name}: {error}") from error
-        if code in _DEAD:
-            raise NvmlDeadError(f"NVML no longer answers ({error}): it is started again") from error
-        raise GpuFaultError(f"{name}: {error}") from error
 
     def device(self, handle: Any) -> NvmlDevice:
         """Return the GPU (or MIG device) behind an NVML handle."""
@@ -238,7 +218,7 @@ class NvmlDevice:
                 answers[field] = _field_value(value)
             elif value.nvmlReturn in _LOST:
                 raise GpuLostError("nvmlDeviceGetFieldValues: GPU is lost")
-            elif value.nvmlReturn not in _NOTHING_NOW:
+            elif value.nvmlReturn in _ABSENT_FIELD:
                 self._absent[field] = now
         return answers
 
@@ -264,6 +244,19 @@ class NvmlDevice:
         if name not in self._told:
             self._told.add(name)
             logger.info("a reading is left out: %s", error)
+
+
+def _worth_asking_again(name: str, error: pynvml.NVMLError) -> bool:
+    code = error.value
+    if code in _ABSENT:
+        return False
+    if code in _NOTHING_NOW:
+        return True
+    if code in _LOST:
+        raise GpuLostError(f"{name}: {error}") from error
+    if code in _DEAD:
+        raise NvmlDeadError(f"NVML no longer answers ({error}): it is started again") from error
+    raise GpuFaultError(f"{name}: {error}") from error
 
 
 def available(value: int) -> int | None:

@@ -118,12 +118,13 @@ class XidWatcher:
     def _register(self, device: NvmlDevice, event_set: Any) -> bool:
         try:
             wanted = (device.query(pynvml.nvmlDeviceGetSupportedEventTypes) or 0) & _WANTED
-            if wanted:
-                self._nvml.query(pynvml.nvmlDeviceRegisterEvents, device.handle, wanted, event_set)
+            if not wanted:
+                return False
+            _, registered = self._nvml.call(pynvml.nvmlDeviceRegisterEvents, (device.handle, wanted, event_set))
         except (GpuLostError, GpuFaultError) as error:
             logger.info("a GPU's XIDs are not watched: %s", error)
             return False
-        return bool(wanted)
+        return registered
 
     def _watch(self, event_set: Any, uuids: Mapping[int, str], stopping: threading.Event) -> None:
         try:

@@ -127,7 +127,7 @@ class NvmlSampler:
             self._cards.sort(key=lambda card: -1 if card.index is None else card.index)
 
     def _open_card(self, place: str, find: Callable[[Any], Any], where: Any, index: int | None = None) -> None:
-        problem = "does not answer"
+        problem = "cannot be opened: it does not answer, or this user may not (see nvidia-smi -L)"
         try:
             handle = self._nvml.query(find, where)
             if handle is not None:
@@ -175,7 +175,7 @@ class NvmlSampler:
         for card in self._cards:
             xid = self._xids.last_xid(card.uuid)
             if card.inventory.pci_bus_id in self._asleep:
-                readings.append(card.not_read("asleep"))
+                readings.append(card.not_read("asleep", xid))
                 continue
             try:
                 reading = card.read(time.monotonic(), pcie.get(card.uuid, NO_THROUGHPUT), xid)
@@ -191,8 +191,9 @@ class NvmlSampler:
             readings.append(reading)
         self._table.forget_all_but(process.pid for reading in readings for process in reading.processes)
         readings += self._sleepers_never_opened(unopened)
-        missing = self._seen.keys() - {reading.uuid for reading in readings}
+        missing = self._not_among(readings)
         self._plan_reopening(healthy=not problems and not missing)
+        readings += missing
         return Readings(tuple(readings), "; ".join(problems) or None)
 
     def _sleepers_never_opened(self, bus_ids: set[str]) -> list[GpuReading]:
@@ -201,6 +202,15 @@ class NvmlSampler:
             GpuReading(uuid=gpu.uuid, index=gpu.index, name=gpu.name, state="asleep")
             for gpu in self._seen.values()
             if gpu.pci_bus_id in bus_ids
+        ]
+
+    def _not_among(self, readings: Sequence[GpuReading]) -> list[GpuReading]:
+        """Return the known cards that NVML no longer lists; the XID that tells why stays with them."""
+        listed = {reading.uuid for reading in readings}
+        return [
+            GpuReading(uuid=gpu.uuid, name=gpu.name, state="lost", last_xid=self._xids.last_xid(gpu.uuid))
+            for gpu in self._seen.values()
+            if gpu.uuid not in listed
         ]
 
     def _plan_reopening(self, *, healthy: bool) -> None:

@@ -18,9 +18,11 @@ MAX_PROCESSES = 4096
 
 ProcessType = Literal["compute", "graphics"]
 
-# The second version of each differs in what older drivers call it, not in its structure.
+# The second version of each differs in what older drivers call it, not in its structure. The clients of a CUDA
+# Multi-Process Service are in a list of their own.
 _LISTS: tuple[tuple[ProcessType, Any, Any], ...] = (
     ("compute", pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
+    ("compute", pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3, pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v2),
     ("graphics", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
 )
 

@@ -1,12 +1,22 @@
 """The stand-in for NVIDIA's libnvidia-ml.so.1: built here, described by a text file that may change while it runs.
 
 A subprocess gets it through `environment()`; a test process through `load()`. Then the real nvidia-ml-py talks to it.
-The lines of the description are explained at the top of `nvml.c`.
+The lines of the description are explained at the top of `nvml.c`; `Standin(...).write(file)` writes it, again and
+again while it is watched: `Standin(gpus=[StandinGpu(), StandinGpu(lost=True)])`.
+
+By hand, on a machine without a GPU:
+
+    python -m tests.standin /tmp/standin           compiles it, describes a machine in /tmp/standin/gpus.txt
+    export LD_LIBRARY_PATH=/tmp/standin GPUMON_STANDIN=/tmp/standin/gpus.txt
+    gpumon up                                      or gpumon agent, which then read these GPUs through NVML
+    echo "gpu 1 lost" >> /tmp/standin/gpus.txt     GPU 1 falls off the bus
+    echo "gpu 0 xid 79 1" >> /tmp/standin/gpus.txt an XID; another number at the end raises it again
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -21,19 +31,25 @@ LIBRARY = "libnvidia-ml.so.1"
 STATE_VARIABLE = "GPUMON_STANDIN"
 
 NOT_SUPPORTED = 3
+NO_PERMISSION = 4
 DRIVER_NOT_LOADED = 9
 FUNCTION_NOT_FOUND = 13
+GPU_IS_LOST = 15
 RESET_REQUIRED = 16
 VERSION_MISMATCH = 18
 UNKNOWN_ERROR = 999
 
 
 def build(folder: Path) -> Path:
-    """Compile the library into `folder`, which is returned; skips the test where there is no C compiler."""
+    """Compile the library into `folder`, which is returned and made where it is missing.
+
+    Skips the test where there is no C compiler.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("cc is not installed: apt-get install gcc libc6-dev")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{LIBRARY}"]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", f"-Wl,-soname,{LIBRARY}"]
     subprocess.run([*command, "-o", str(folder / LIBRARY), str(SOURCE), "-lpthread"], check=True)
     return folder
 
@@ -61,9 +77,18 @@ def calls(library: ctypes.CDLL) -> int:
     return int(library.gpumonStandinCalls())
 
 
+def calls_about(library: ctypes.CDLL, gpu: int) -> int:
+    """Return how many calls have opened this GPU or asked it something so far."""
+    library.gpumonStandinCallsAbout.restype = ctypes.c_long
+    return int(library.gpumonStandinCallsAbout(gpu))
+
+
 @dataclass
 class StandinProcess:
-    """A process on a GPU; `type` is C (compute), G (graphics) or B (in both lists)."""
+    """A process on a GPU; `type` is C (compute), G (graphics), B (in both lists) or M (a client of MPS).
+
+    -1 means: memory not available, no utilization sample, not on a MIG device.
+    """
 
     pid: int
     type: str = "C"
@@ -91,6 +116,10 @@ class StandinGpu:
         """Return itself, with these functions not supported."""
         self.fails.update(dict.fromkeys(functions, NOT_SUPPORTED))
         return self
+
+    def without_fan_and_ecc(self) -> StandinGpu:
+        """Return itself as a passively cooled card without ECC memory."""
+        return self.without("nvmlDeviceGetFanSpeed", "field:3", "field:4")
 
     def lines(self) -> list[str]:
         """Return the lines that describe it, without their beginning `gpu I`."""
@@ -129,7 +158,20 @@ class Standin:
         return path
 
 
-def eight_gpus(processes_per_gpu: int = 2) -> Standin:
-    """Return a busy machine with eight GPUs, whose processes are this one: for tests and benchmarks of cost."""
+def mixed_machine() -> Standin:
+    """Return four GPUs: a busy one (with this process), one in MIG mode, an idle one, one without fan and ECC."""
     process = StandinProcess(os.getpid(), memory_mib=30720, sm_percent=85)
-    return Standin(gpus=[StandinGpu(processes=[process] * processes_per_gpu) for _ in range(8)])
+    return Standin(
+        gpus=[
+            StandinGpu(processes=[process]),
+            StandinGpu(mig_devices=2, processes=[StandinProcess(os.getpid(), memory_mib=4096, mig_index=0)]),
+            StandinGpu(),
+            StandinGpu(name="NVIDIA L40S").without_fan_and_ecc(),
+        ]
+    )
+
+
+def eight_gpus(pids: Sequence[int], processes_per_gpu: int = 3) -> Standin:
+    """Return a busy machine with eight GPUs, whose processes are these in turn: for measuring what sampling costs."""
+    in_turn = itertools.cycle([StandinProcess(pid, memory_mib=20480, sm_percent=45) for pid in pids])
+    return Standin(gpus=[StandinGpu(processes=list(itertools.islice(in_turn, processes_per_gpu))) for _ in range(8)])

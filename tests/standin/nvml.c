@@ -10,7 +10,8 @@
  *   gpu I hang FUNCTION MILLISECONDS
  *   gpu I set KEY NUMBER              see the table `values`
  *   gpu I mig COUNT                   MIG is on, with so many devices
- *   gpu I process PID C|G MEMORY_MIB SM_PERCENT MIG_INDEX     (-1: no sample; no MIG device)
+ *   gpu I process PID TYPE MEMORY_MIB SM_PERCENT MIG_INDEX    TYPE: C(ompute), G(raphics), B(oth), M (an MPS client);
+ *                                                             -1: memory not available, no sample, no MIG device
  *   gpu I xid CODE SERIAL | gpu I dbe SERIAL                  raised once for each SERIAL
  */
 #include <pthread.h>
@@ -67,11 +68,14 @@ static Device device[MAX_GPUS][MAX_MIG + 1];
 static struct { int gpu; unsigned long long types; } registered[MAX_GPUS * 2];
 static int registrations, delivered_count, initialised;
 static Event delivered[MAX_EVENTS * 4];
-static struct timespec seen;
-static long calls;
+static struct { struct timespec when; ino_t inode; } seen;
+static char seen_path[512] = "?";
+static long calls, calls_about[MAX_GPUS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* How many calls there were so far, nvmlInit among them; and how many that opened this GPU or asked it something. */
 long gpumonStandinCalls(void) { return calls; }
+long gpumonStandinCallsAbout(int gpu) { return gpu >= 0 && gpu < MAX_GPUS ? calls_about[gpu] : 0; }
 
 static double seconds(void) {
     struct timespec now;
@@ -132,11 +136,18 @@ static void gpu_line(Gpu *gpu, int index, char *rest) {
 
 static void reread(void) {
     const char *path = getenv("GPUMON_STANDIN");
-    struct stat info;
-    struct timespec when = {1, 0};
-    if (path && !stat(path, &info)) when = info.st_mtim;
-    if (when.tv_sec == seen.tv_sec && when.tv_nsec == seen.tv_nsec) return;
-    seen = when;
+    struct stat info = {0};
+    if (strcmp(path ? path : "", seen_path)) { /* another machine: its events are its own */
+        snprintf(seen_path, sizeof seen_path, "%s", path ? path : "");
+        delivered_count = 0;
+    } else if (path && stat(path, &info)) {
+        return; /* no file yet, or it is just being replaced */
+    } else if (info.st_mtim.tv_sec == seen.when.tv_sec && info.st_mtim.tv_nsec == seen.when.tv_nsec && info.st_ino == seen.inode) {
+        return;
+    }
+    if (path) stat(path, &info);
+    seen.when = info.st_mtim;
+    seen.inode = info.st_ino;
     defaults();
     FILE *file = path ? fopen(path, "r") : NULL;
     if (!file) return;
@@ -186,6 +197,7 @@ static int device_begin(const Device *d, const char *function) {
     int code = system_begin(function), hang_ms = 0;
     if (code) return code;
     if (!d) return INVALID;
+    calls_about[d->gpu]++;
     const Gpu *gpu = &state.gpu[d->gpu];
     code = rule_code(gpu, function, &hang_ms);
     if (hang_ms) {
@@ -249,6 +261,7 @@ static void text(char *target, unsigned size, const char *source) { if (size) sn
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     pthread_mutex_lock(&lock);
+    calls++;
     reread();
     int code = state.dead ? state.dead : state.init;
     if (!code) initialised++;
@@ -263,7 +276,20 @@ int nvmlShutdown(void) {
     LEAVE;
 }
 
-const char *nvmlErrorString(int code) { return code == GPU_LOST ? "GPU is lost" : "an error of the stand-in"; }
+const char *nvmlErrorString(int code) {
+    switch (code) {
+    case UNINITIALIZED: return "Uninitialized";
+    case INVALID: return "Invalid Argument";
+    case NOT_SUPPORTED: return "Not Supported";
+    case 4: return "Insufficient Permissions";
+    case 9: return "Driver Not Loaded";
+    case NO_FUNCTION: return "Function Not Found";
+    case GPU_LOST: return "GPU is lost";
+    case 16: return "GPU requires reset";
+    case 18: return "Driver/library version mismatch";
+    default: return "Unknown Error";
+    }
+}
 int nvmlSystemGetDriverVersion(char *out, unsigned size) { ENTER_SYSTEM; if (!code) text(out, size, state.driver); LEAVE; }
 int nvmlSystemGetNVMLVersion(char *out, unsigned size) { ENTER_SYSTEM; if (!code) text(out, size, "13.580.159.03"); LEAVE; }
 int nvmlSystemGetCudaDriverVersion_v2(int *out) { ENTER_SYSTEM; if (!code) *out = state.cuda; LEAVE; }
@@ -274,6 +300,7 @@ static Device *handle_of(int gpu, int mig) {
     Device *d = &device[gpu][mig + 1];
     d->gpu = gpu;
     d->mig = mig;
+    calls_about[gpu]++;
     return d;
 }
 
@@ -484,7 +511,7 @@ static int list_processes(const Gpu *gpu, const Device *d, char type, unsigned *
     unsigned found = 0, room = *count;
     for (int p = 0; p < gpu->processes; p++) {
         const Process *process = &gpu->process[p];
-        if (process->type != type && process->type != 'B') continue; /* B: in both lists */
+        if (process->type != type && !(process->type == 'B' && type != 'M')) continue;
         if (d->mig >= 0 && process->mig != d->mig) continue;
         if (out && found < room)
             out[found] = (ProcessInfo){process->pid, process->memory_mib < 0 ? ~0ULL : (unsigned long long)process->memory_mib * MIB,
@@ -499,6 +526,8 @@ PROCESSES(nvmlDeviceGetComputeRunningProcesses_v2, 'C')
 PROCESSES(nvmlDeviceGetComputeRunningProcesses_v3, 'C')
 PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v2, 'G')
 PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3, 'G')
+PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v2, 'M')
+PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, 'M')
 
 typedef struct { unsigned pid; unsigned long long timestamp; unsigned sm, memory, encoder, decoder; } UtilizationSample;
 int nvmlDeviceGetProcessUtilization(Device *d, UtilizationSample *out, unsigned *count, unsigned long long last) {
@@ -567,7 +596,7 @@ static int next_event(EventData *out) {
             known |= delivered[k].gpu == event->gpu && delivered[k].type == event->type && delivered[k].data == event->data && delivered[k].serial == event->serial;
         if (!wanted || known || delivered_count == MAX_EVENTS * 4) continue;
         delivered[delivered_count++] = *event;
-        *out = (EventData){handle_of(event->gpu, -1), event->type, event->data, NONE, NONE};
+        *out = (EventData){&device[event->gpu][0], event->type, event->data, NONE, NONE};
         return 1;
     }
     return 0;

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agent.samplers.base import SamplerError
-from gpumon.messages import GpuInventory, GpuReading
+from agent.cards import KnownCards
+from agent.processes import ProcessTable
+from agent.samplers.base import Inventory, SamplerError
+from agent.samplers.nvml import NvmlSampler
+from agent.sampling import Sample, Sampling
+from gpumon.messages import Event, GpuReading
 from tests.agent.sampling.conftest import Opened, Shown, only
 from tests.standin import (
     DRIVER_NOT_LOADED,
     FUNCTION_NOT_FOUND,
+    NO_PERMISSION,
     UNKNOWN_ERROR,
     Standin,
     StandinGpu,
@@ -120,6 +124,37 @@ def test_what_an_old_driver_does_not_have_is_none(open_sampler: Opened) -> None:
     assert only(open_sampler(Standin(gpus=[failing]))).power_w is None
 
 
+def test_a_card_without_fan_and_ecc_has_none_of_them(open_sampler: Opened) -> None:
+    reading = only(open_sampler(Standin(gpus=[StandinGpu(values=EVERYTHING).without_fan_and_ecc()])))
+    assert (reading.fan_percent, reading.ecc_corrected, reading.ecc_uncorrected) == (None, None, None)
+    assert (reading.state, reading.memory_temperature_c, reading.energy_j) == ("ok", 70, 5000.0)
+
+
+def test_a_driver_from_before_a_function_was_renewed_is_asked_by_the_older_one(open_sampler: Opened) -> None:
+    missing = [
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+    ]
+    gpu = StandinGpu(values=EVERYTHING, processes=[StandinProcess(1), StandinProcess(2**22 - 1, type="G")])
+    reading = only(open_sampler(Standin(gpus=[gpu], missing=missing)))
+    assert reading.memory_total_bytes == 81920 << 20
+    # before driver 510 what the driver keeps for itself counts as used
+    assert reading.memory_used_bytes == (40960 + 500) << 20
+    assert reading.throttle_reasons == ["sw_power_cap"]
+    assert reading.power_limit_w == 700.0
+    assert [(process.pid, process.type) for process in reading.processes] == [(1, "compute"), (2**22 - 1, "graphics")]
+
+
+def test_a_driver_in_which_the_older_temperature_is_gone_is_asked_by_the_newer_one(open_sampler: Opened) -> None:
+    gone = Standin(gpus=[StandinGpu(values=EVERYTHING)], missing=["nvmlDeviceGetTemperature"])
+    reading = only(open_sampler(gone))
+    assert (reading.state, reading.temperature_c) == ("ok", 61)
+
+
 def test_what_is_not_supported_is_not_asked_for_again_each_second(open_sampler: Opened, library: Path) -> None:
     sampler = open_sampler(Standin(gpus=[StandinGpu().without("nvmlDeviceGetFanSpeed", "nvmlDeviceGetPowerUsage")]))
     counter = load(library)
@@ -173,6 +208,28 @@ def test_a_card_lost_while_running_is_told_and_the_others_go_on_and_it_comes_bac
     eventually(lambda: {gpu.uuid: gpu.state for gpu in sampler.read().gpus}.get("GPU-b") == "ok")
 
 
+def test_a_card_that_nvml_no_longer_lists_is_lost_and_the_others_take_their_new_index(
+    open_sampler: Opened, show: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.samplers.nvml.REOPEN_AFTER_S", 0.0)
+    sampler = open_sampler(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b"), StandinGpu(uuid="GPU-c")]))
+    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b", lost=True), StandinGpu(uuid="GPU-c")]))
+    sampler.read()
+    assert [gpu.uuid for gpu in sampler.inventory().gpus] == ["GPU-a", "GPU-c"]
+    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-c")]))
+    sampler.read()
+    states = {gpu.uuid: (gpu.index, gpu.state) for gpu in sampler.read().gpus}
+    assert states == {"GPU-a": (0, "ok"), "GPU-c": (1, "ok"), "GPU-b": (None, "lost")}
+
+
+def test_a_card_that_cannot_be_opened_does_not_keep_the_others_from_being_read(open_sampler: Opened) -> None:
+    closed = StandinGpu(uuid="GPU-b", fails={"nvmlDeviceGetHandleByIndex_v2": NO_PERMISSION})
+    sampler = open_sampler(Standin(gpus=[StandinGpu(uuid="GPU-a"), closed, StandinGpu(uuid="GPU-c")]))
+    readings = sampler.read()
+    assert [(gpu.uuid, gpu.index) for gpu in readings.gpus] == [("GPU-a", 0), ("GPU-c", 2)]
+    assert "GPU 1: cannot be opened" in (readings.problem or "")
+
+
 def test_an_unexpected_error_of_one_reading_makes_that_one_none(open_sampler: Opened) -> None:
     failing = StandinGpu(values=EVERYTHING, fails={"nvmlDeviceGetUtilizationRates": UNKNOWN_ERROR})
     reading = only(open_sampler(Standin(gpus=[failing])))
@@ -195,6 +252,32 @@ def test_mig_devices_are_listed_with_their_memory_and_processes(open_sampler: Op
     assert all(device.profile and "g." in device.profile for device in reading.mig_devices)
     (shown,) = reading.processes
     assert shown.mig_uuid == reading.mig_devices[1].uuid
+
+
+def test_mig_devices_come_and_go_while_a_card_is_watched(open_sampler: Opened, show: Shown) -> None:
+    sampler = open_sampler(Standin(gpus=[StandinGpu(values=EVERYTHING)]))
+    assert (only(sampler).mig_devices, sampler.inventory().gpus[0].mig) == ([], False)
+    show(Standin(gpus=[StandinGpu(values=EVERYTHING, mig_devices=2)]))
+    sliced = only(sampler)
+    assert [device.profile for device in sliced.mig_devices] == ["1g.18gb", "1g.18gb"]
+    assert [device.gpu_instance for device in sliced.mig_devices] == [7, 8]
+    # NVML has no utilization of a card in MIG mode
+    assert (sliced.utilization_percent, sliced.encoder_percent, sliced.temperature_c) == (None, None, 61)
+    assert sampler.inventory().gpus[0].mig is True
+    show(Standin(gpus=[StandinGpu(values=EVERYTHING)]))
+    whole = only(sampler)
+    assert (whole.mig_devices, whole.utilization_percent) == ([], 93)
+
+
+def test_what_a_process_does_not_tell_is_none_and_a_true_zero_is_zero(open_sampler: Opened, show: Shown) -> None:
+    processes = [StandinProcess(1, memory_mib=-1), StandinProcess(os.getpid(), type="M", memory_mib=0, sm_percent=20)]
+    sampler = open_sampler(Standin(gpus=[StandinGpu(processes=processes)]))
+    first, client = only(sampler).processes
+    assert (first.memory_bytes, first.sm_percent) == (None, 0)
+    assert (client.type, client.memory_bytes, client.sm_percent) == ("compute", 0, 20)
+    sampler.stop()
+    sampler = open_sampler(Standin(gpus=[StandinGpu(processes=processes).without("nvmlDeviceGetProcessUtilization")]))
+    assert [process.sm_percent for process in only(sampler).processes] == [None, None]
 
 
 def test_processes_are_named_and_one_in_both_lists_is_shown_once(open_sampler: Opened) -> None:
@@ -230,39 +313,6 @@ def test_rates_come_from_counters_and_are_none_at_the_first_look(open_sampler: O
     assert measured == pytest.approx(5_000_000, rel=0.2)
 
 
-def test_an_xid_and_a_double_bit_error_become_events_and_the_last_xid(open_sampler: Opened, show: Shown) -> None:
-    sampler = open_sampler(Standin(gpus=[StandinGpu(uuid="GPU-a")]))
-    assert sampler.events() == []
-    show(Standin(gpus=[StandinGpu(uuid="GPU-a", xids=[79], double_bit_errors=1)]))
-    happened = {}
-
-    def both() -> bool:
-        happened.update({event.kind: event for event in sampler.events()})
-        return len(happened) == 2
-
-    eventually(both)
-    assert (happened["xid"].value, happened["xid"].gpu) == (79, "GPU-a")
-    assert "fallen off the bus" in happened["xid"].text
-    assert happened["ecc"].gpu == "GPU-a"
-    assert only(sampler).last_xid == 79
-
-
-def test_xids_of_the_others_are_still_told_when_a_card_is_lost(open_sampler: Opened, show: Shown) -> None:
-    sampler = open_sampler(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b")]))
-    show(Standin(gpus=[StandinGpu(uuid="GPU-a", lost=True), StandinGpu(uuid="GPU-b", xids=[48])]))
-    (event,) = eventually(sampler.events)
-    assert (event.kind, event.gpu, event.value) == ("xid", "GPU-b", 48)
-
-
-def test_stopping_ends_the_thread_that_waits_for_events(open_sampler: Opened) -> None:
-    before = threading.active_count()
-    sampler = open_sampler(Standin(gpus=[StandinGpu()]))
-    assert threading.active_count() > before
-    sampler.stop()
-    assert threading.active_count() == before
-    sampler.stop()
-
-
 @pytest.mark.parametrize(
     ("machine", "said"),
     [
@@ -286,25 +336,49 @@ def test_a_driver_that_dies_and_comes_back_is_opened_again(open_sampler: Opened,
     assert only(sampler).uuid == "GPU-a"
 
 
-def sleeping(sysfs: Path, bus_id: str, status: str) -> Path:
-    """Make the kernel's entry of a card with this power state."""
-    folder = sysfs / "bus/pci/devices" / bus_id.lower()
-    (folder / "power").mkdir(parents=True, exist_ok=True)
-    (folder / "vendor").write_text("0x10de\n")
-    (folder / "class").write_text("0x030200\n")
-    (folder / "power/runtime_status").write_text(f"{status}\n")
-    return sysfs
+def test_a_driver_that_does_not_come_back_is_told_each_time(open_sampler: Opened, show: Shown) -> None:
+    sampler = open_sampler(Standin())
+    show(Standin(dead=DRIVER_NOT_LOADED))
+    for _ in range(2):
+        with pytest.raises(SamplerError, match=r"(?i)driver"):
+            sampler.read()
+    show(Standin())
+    assert len(sampler.read().gpus) == 4
 
 
-def test_a_card_that_is_powered_down_is_not_woken_and_known_from_before(
-    open_sampler: Opened, library: Path, tmp_path: Path
-) -> None:
-    known = GpuInventory(uuid="GPU-a", index=0, name="NVIDIA RTX A1000", pci_bus_id="0000:1B:00.0")
-    sysfs = sleeping(tmp_path / "sys", "0000:1B:00.0", "suspended")
-    counter = load(library)
-    before = calls(counter)
-    sampler = open_sampler(Standin(gpus=[StandinGpu(uuid="GPU-a")]), (known,), sysfs)
-    (reading,) = sampler.read().gpus
-    assert (reading.uuid, reading.name, reading.state) == ("GPU-a", "NVIDIA RTX A1000", "asleep")
-    assert reading.temperature_c is None
-    assert calls(counter) == before
+class Heard:
+    """Hears what sampling finds."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+
+    def sampled(self, sample: Sample) -> None:
+        self.samples.append(sample)
+
+    def found(self, inventory: Inventory) -> None:
+        pass
+
+    def happened(self, event: Event) -> None:
+        pass
+
+
+def test_a_call_that_hangs_in_the_driver_is_told_while_it_hangs(show: Shown, tmp_path: Path) -> None:
+    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b")]))
+    heard = Heard()
+    sampling = Sampling(
+        sampler=NvmlSampler(ProcessTable(), sysfs=tmp_path / "no-sysfs"),
+        cards=KnownCards(tmp_path / "cards.json"),
+        host=lambda: None,
+        listener=heard,
+        interval_s=0.1,
+        hang_after_s=0.3,
+    )
+    sampling.start()
+    eventually(lambda: heard.samples)
+    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b", hangs_ms={"nvmlDeviceGetPowerUsage": 1500})]))
+    told = eventually(lambda: [sample for sample in heard.samples if sample.problem])
+    assert "nvml has not answered" in (told[0].problem or "")
+    assert [(gpu.uuid, gpu.state) for gpu in told[0].gpus] == [("GPU-a", "error"), ("GPU-b", "error")]
+    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b")]))
+    eventually(lambda: heard.samples[-1].problem is None)
+    sampling.stop(timeout_s=5)
