@@ -182,12 +182,12 @@ class NvmlSampler:
             except GpuLostError as error:
                 reading = card.not_read("lost", xid)
                 self._lost.add(card.uuid)
-                problems.append(f"{card.place}: {error}")
+                problems.append(f"the GPU at {card.place} no longer answers ({error}): see dmesg, it may need a reboot")
             else:
                 self._seen[card.uuid] = card.inventory
                 self._lost.discard(card.uuid)
             if reading.state == "error":
-                problems.append(f"{card.place}: {card.device.problem}")
+                problems.append(f"the GPU at {card.place} answers with an error ({card.device.problem}): see dmesg")
             readings.append(reading)
         self._table.forget_all_but(process.pid for reading in readings for process in reading.processes)
         readings += self._sleepers_never_opened(unopened)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import pynvml
 import pytest
 
 from agent.cards import KnownCards
@@ -149,6 +150,7 @@ def test_a_driver_from_before_a_function_was_renewed_is_asked_by_the_older_one(o
     assert [(process.pid, process.type) for process in reading.processes] == [(1, "compute"), (2**22 - 1, "graphics")]
 
 
+@pytest.mark.skipif(not hasattr(pynvml, "nvmlDeviceGetTemperatureV"), reason="this nvidia-ml-py has only the older one")
 def test_a_driver_in_which_the_older_temperature_is_gone_is_asked_by_the_newer_one(open_sampler: Opened) -> None:
     gone = Standin(gpus=[StandinGpu(values=EVERYTHING)], missing=["nvmlDeviceGetTemperature"])
     reading = only(open_sampler(gone))
@@ -202,7 +204,7 @@ def test_a_card_lost_while_running_is_told_and_the_others_go_on_and_it_comes_bac
     assert by_uuid["GPU-b"] == GpuReading(uuid="GPU-b", name=by_uuid["GPU-b"].name, state="lost")
     assert by_uuid["GPU-a"].temperature_c is not None
     assert by_uuid["GPU-c"].state == "ok"
-    assert readings.problem
+    assert "the GPU at 0000:1C:00.0 no longer answers" in (readings.problem or "")
 
     show(whole)
     eventually(lambda: {gpu.uuid: gpu.state for gpu in sampler.read().gpus}.get("GPU-b") == "ok")
