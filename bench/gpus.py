@@ -15,16 +15,8 @@ PROCESSES_PER_GPU = 2
 def standin_environment(folder: Path, children: Children) -> dict[str, str]:
     """Return an environment in which NVML finds eight busy GPUs, each with two processes that are really there."""
     library = standin.build(folder)
-    gpus = []
-    for gpu in range(GPUS):
-        processes = [
-            standin.StandinProcess(
-                children.start(f"job-{gpu}-{number}", ["sleep", "900"]).pid, memory_mib=20480, sm_percent=45
-            )
-            for number in range(PROCESSES_PER_GPU)
-        ]
-        gpus.append(standin.StandinGpu(processes=processes))
-    state = standin.Standin(gpus=gpus).write(folder / "standin.txt")
+    jobs = [children.start(f"job-{number}", ["sleep", "900"]) for number in range(GPUS * PROCESSES_PER_GPU)]
+    state = standin.eight_gpus([job.pid for job in jobs], PROCESSES_PER_GPU).write(folder / "standin.txt")
     theirs = standin.environment(library, state)
     names = ("LD_LIBRARY_PATH", standin.STATE_VARIABLE)
     return clean_environment(**{name: theirs[name] for name in names})

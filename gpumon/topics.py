@@ -83,10 +83,6 @@ class Topics:
         """Return the retained topic on which a master says that it is there."""
         return f"{self.base}/master/{instance}/status"
 
-    def alert(self, worker_id: str, rule: str) -> str:
-        """Return the retained topic of one alert rule's state for a worker."""
-        return f"{self.base}/{worker_id}/alert/{rule}"
-
     def read(self, topic: str) -> tuple[str, Channel]:
         """Split a worker's topic into its id and channel.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ import msgspec
 from master.events import CommandChanged, OutputArrived
 from master.records import CommandRecord, TargetRecord
 from webui.fleet_push import Rooms
+from webui.push_thread import PushThread
 
 logger = logging.getLogger(__name__)
 
@@ -101,29 +101,14 @@ class _Pending:
     behind: set[str] = field(default_factory=set)
 
 
-class CommandPusher:
+class CommandPusher(PushThread):
     """Collects what happens to commands that somebody watches, and pushes it a dozen times a second at most."""
 
     def __init__(self, rooms: Rooms) -> None:
+        super().__init__("webui-commands")
         self._rooms = rooms
         self._pending: dict[str, _Pending] = {}
         self._pushed: dict[str, dict[str, TargetRecord]] = {}
-        self._wake = threading.Condition()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to push."""
-        self._thread = threading.Thread(target=self._run, name="webui-commands", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop pushing."""
-        with self._wake:
-            self._stopping.set()
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
 
     def command_changed(self, event: CommandChanged) -> None:
         """Note that a command was created, or that targets of it changed."""

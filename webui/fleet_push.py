@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import msgspec
 
 from master.events import WorkerChanged, WorkerRemoved
 from master.fleet import Fleet
+from webui.push_thread import PushThread
 from webui.rows import FleetChange, fleet_row
 
 logger = logging.getLogger(__name__)
@@ -36,30 +36,15 @@ def push_window_s(workers: int) -> float:
     return min(max(WINDOW_PER_WORKER_S * workers, SHORTEST_WINDOW_S), LONGEST_WINDOW_S)
 
 
-class FleetPusher:
+class FleetPusher(PushThread):
     """Collects which workers changed and pushes their rows; the first change after a pause goes out at once."""
 
     def __init__(self, fleet: Fleet, rooms: Rooms) -> None:
+        super().__init__("webui-fleet")
         self._fleet = fleet
         self._rooms = rooms
         self._changed: set[str] = set()
         self._removed: set[str] = set()
-        self._wake = threading.Condition()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to push."""
-        self._thread = threading.Thread(target=self._run, name="webui-fleet", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop pushing."""
-        with self._wake:
-            self._stopping.set()
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
 
     def worker_changed(self, event: WorkerChanged) -> None:
         """Note that a worker's row is different."""
