@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from gpumon.roles import Principal
@@ -14,5 +15,13 @@ class Directory(Protocol):
         """Return who this is, or None where the name or the password is wrong.
 
         Called in a thread of its own, since hashing a password takes its time; several calls may run at once.
+        """
+        ...
+
+    def outdated(self, principals: Iterable[Principal]) -> set[Principal]:
+        """Return those of these principals who would not be let in as they are any more.
+
+        Their account, token or key is gone, or has another secret, role or limit now. Called about once a second, in a
+        thread of its own; where the accounts cannot be read, nobody is outdated.
         """
         ...

@@ -37,6 +37,11 @@ class DataFolder:
         """The first admin's generated password, where no terminal could show it (mode 0600)."""
         return self.root / "first-login"
 
+    @property
+    def certificates(self) -> Path:
+        """The folder of gpumon's own authority, `ca.crt` and `ca.key`, and its server certificate."""
+        return self.root / "tls"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
         return self.root / "agent" / worker_id

@@ -40,13 +40,45 @@ class PageSettings(Section, frozen=True):
         ),
     ] = False
     session_hours: Annotated[float, _setting("hours after which a log-in on the page ends", gt=0)] = 168.0
+    origins: Annotated[
+        list[str],
+        _setting(
+            "address under which browsers find the page behind a proxy, https://HOST[:PORT]; may be given several times"
+        ),
+    ] = []
+    max_connections_per_address: Annotated[
+        int, _setting("connections to the page that one address may have open at once, this machine's excepted", ge=4)
+    ] = 64
 
 
 class MqttSettings(Section, frozen=True):
     """The embedded broker's ports, and the base of all topics."""
 
     port: Annotated[int, _setting("port of the embedded broker on this machine", ge=1, le=65535)] = 1883
+    tls_port: Annotated[
+        int, _setting("port of the embedded broker for other machines, with TLS", flag="--mqtts-port", ge=1, le=65535)
+    ] = 8883
     base: Annotated[str, _setting("first part of every topic", pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = "gpumon"
+
+
+class TlsSettings(Section, frozen=True):
+    """TLS for other machines, for the page and MQTT alike; without a certificate given, gpumon's own authority."""
+
+    cert: Annotated[
+        str | None, _setting("certificate to show, with its chain (PEM), instead of gpumon's own", flag="--cert")
+    ] = None
+    key: Annotated[str | None, _setting("file (mode 0600) with the key of --cert", flag="--key")] = None
+    ca: Annotated[
+        str | None,
+        _setting("CA certificate that agents verify --cert with; without it, the authorities their system trusts"),
+    ] = None
+    names: Annotated[
+        list[str],
+        _setting(
+            "further name or address by which other machines reach this one; may be given several times",
+            flag="--tls-name",
+        ),
+    ] = []
 
 
 class BrokerSettings(Section, frozen=True):
@@ -62,6 +94,19 @@ class BrokerSettings(Section, frozen=True):
     max_queued_messages: Annotated[
         int, _setting("messages that wait for a slow reader before its oldest are dropped", ge=10)
     ] = 10_000
+    dynamic_security: Annotated[
+        bool, _setting("keep gpumon's accounts in mosquitto's dynamic-security plugin at broker.url as well")
+    ] = False
+    max_connections: Annotated[int, _setting("clients of the embedded broker at once", ge=10)] = 20_000
+    max_connections_per_address: Annotated[
+        int, _setting("clients from one address at once, this machine's excepted", ge=1)
+    ] = 200
+    max_messages_per_s: Annotated[
+        float, _setting("messages a second that one client may publish over a longer time", ge=1)
+    ] = 200.0
+    max_bytes_per_s: Annotated[
+        float, _setting("bytes a second that one client may publish over a longer time", ge=1024)
+    ] = 4.0 * 1024 * 1024
 
 
 class AgentSettings(Section, frozen=True):
@@ -76,6 +121,14 @@ class AgentSettings(Section, frozen=True):
         _setting("name of this worker; the hostname by default", flag="--worker-id", env="WORKER_ID"),
     ] = None
     token_file: Annotated[str, _setting("file (mode 0600) with this worker's token", flag="--token-file")] = "token.txt"
+    join: Annotated[
+        str | None,
+        _setting(
+            "what `gpumon join-key` prints, a file that holds it, or - for standard input",
+            flag="--join",
+            env="GPUMON_JOIN",
+        ),
+    ] = None
     username: Annotated[str | None, _setting("user name where it is not the worker's id", flag="--username")] = None
     password_file: Annotated[
         str | None,
@@ -107,6 +160,16 @@ class AgentSettings(Section, frozen=True):
     ] = "script"
 
 
+class CommandSettings(Section, frozen=True):
+    """What the owner of a GPU machine lets commands do there."""
+
+    user: Annotated[
+        str | None, _setting("user as whom commands run; the agent's own by default (another takes root)")
+    ] = None
+    max_timeout_s: Annotated[float, _setting("longest time that a command may ask for", gt=0)] = 86_400.0
+    max_output_bytes: Annotated[int, _setting("output of one command that is published", ge=1024)] = 1024 * 1024
+
+
 class MasterSettings(Section, frozen=True):
     """The master: what it keeps, and for how long."""
 
@@ -134,7 +197,9 @@ class Settings(Section, frozen=True):
     ] = None
     page: PageSettings = PageSettings()
     mqtt: MqttSettings = MqttSettings()
+    tls: TlsSettings = TlsSettings()
     broker: BrokerSettings = BrokerSettings()
     agent: AgentSettings = AgentSettings()
+    commands: CommandSettings = CommandSettings()
     master: MasterSettings = MasterSettings()
     log: LogSettings = LogSettings()

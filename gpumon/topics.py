@@ -79,6 +79,19 @@ class Topics:
         """The topic on which the embedded broker says who published an ad-hoc command."""
         return f"{self.base}/audit"
 
+    def join_request(self, client_id: str) -> str:
+        """Return the topic on which a stranger with this MQTT client id asks to join."""
+        return f"{self.base}/join/{client_id}"
+
+    def join_reply(self, client_id: str) -> str:
+        """Return the topic on which that stranger is answered."""
+        return f"{self.base}/join/{client_id}/reply"
+
+    @property
+    def every_join_request(self) -> str:
+        """The filter that matches every stranger's question, and no answer."""
+        return f"{self.base}/join/+"
+
     def master_status(self, instance: str) -> str:
         """Return the retained topic on which a master says that it is there."""
         return f"{self.base}/master/{instance}/status"

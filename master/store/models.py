@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Named constraints, so that later migrations can change them on SQLite as well.
@@ -94,7 +94,10 @@ class OutputRow(Base):
 
 
 class UserRow(Base):
-    """A person's account; the password as an argon2 hash."""
+    """A person's account; the password as an argon2 hash.
+
+    `commands_on` is a JSON object of labels (see `gpumon.roles.Principal`), null for what the role has by itself.
+    """
 
     __tablename__ = "users"
 
@@ -102,6 +105,7 @@ class UserRow(Base):
     role: Mapped[str]
     password_hash: Mapped[str]
     created: Mapped[float]
+    commands_on: Mapped[str | None]
 
 
 class WorkerTokenRow(Base):
@@ -112,6 +116,68 @@ class WorkerTokenRow(Base):
     worker_id: Mapped[str] = mapped_column(primary_key=True)
     token_sha256: Mapped[str]
     created: Mapped[float]
+
+
+class ApiTokenRow(Base):
+    """A token that stands for its user at the API and the broker; kept as its SHA-256 in hexadecimal."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (UniqueConstraint("token_sha256"), Index("ix_api_tokens_user_name", "user_name"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_name: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"))
+    label: Mapped[str]
+    token_sha256: Mapped[str]
+    created: Mapped[float]
+    expires: Mapped[float | None]
+    last_used: Mapped[float | None]
+
+
+class SessionRow(Base):
+    """A log-in on the page; the random id in the browser's cookie is kept as its SHA-256 in hexadecimal."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_user_name", "user_name"),)
+
+    id_sha256: Mapped[str] = mapped_column(primary_key=True)
+    user_name: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"))
+    created: Mapped[float]
+    expires: Mapped[float]
+    last_seen: Mapped[float]
+    address: Mapped[str]
+    browser: Mapped[str]
+
+
+class JoinKeyRow(Base):
+    """A key with which new workers join; `worker_id` null for any id that is free, `replaces` for a taken one too."""
+
+    __tablename__ = "join_keys"
+    __table_args__ = (UniqueConstraint("key_sha256"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    key_sha256: Mapped[str]
+    created: Mapped[float]
+    created_by: Mapped[str]
+    expires: Mapped[float]
+    uses_left: Mapped[int]
+    worker_id: Mapped[str | None]
+    replaces: Mapped[bool]
+
+
+class AuditRow(Base):
+    """Who did what, from where, on what: triggers refuse to change or delete a row. `detail` is a JSON object."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_time", "time"),)
+
+    seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    time: Mapped[float]
+    who: Mapped[str | None]
+    origin: Mapped[str]
+    address: Mapped[str | None]
+    action: Mapped[str]
+    subject: Mapped[str | None]
+    detail: Mapped[str | None]
 
 
 def table_of(model: type[Base]) -> Table:

@@ -1,0 +1,93 @@
+"""Who may do what: limits of accounts, API tokens, sessions, join keys, and the audit."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create them."""
+    op.add_column("users", sa.Column("commands_on", sa.Text))
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("user_name", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=False),
+        sa.Column("token_sha256", sa.Text, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
+        sa.Column("expires", sa.Double),
+        sa.Column("last_used", sa.Double),
+        sa.ForeignKeyConstraint(
+            ["user_name"], ["users.name"], name="fk_api_tokens_user_name_users", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
+        sa.UniqueConstraint("token_sha256", name="uq_api_tokens_token_sha256"),
+    )
+    op.create_index("ix_api_tokens_user_name", "api_tokens", ["user_name"])
+    op.create_table(
+        "sessions",
+        sa.Column("id_sha256", sa.Text, nullable=False),
+        sa.Column("user_name", sa.Text, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
+        sa.Column("expires", sa.Double, nullable=False),
+        sa.Column("last_seen", sa.Double, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("browser", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_sessions_user_name_users", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id_sha256", name="pk_sessions"),
+    )
+    op.create_index("ix_sessions_user_name", "sessions", ["user_name"])
+    op.create_table(
+        "join_keys",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("key_sha256", sa.Text, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("expires", sa.Double, nullable=False),
+        sa.Column("uses_left", sa.BigInteger, nullable=False),
+        sa.Column("worker_id", sa.Text),
+        sa.Column("replaces", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_join_keys"),
+        sa.UniqueConstraint("key_sha256", name="uq_join_keys_key_sha256"),
+    )
+    _create_audit()
+
+
+def _create_audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+        sa.Column("time", sa.Double, nullable=False),
+        sa.Column("who", sa.Text),
+        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("address", sa.Text),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text),
+        sa.Column("detail", sa.Text),
+        sa.PrimaryKeyConstraint("seq", name="pk_audit"),
+    )
+    op.create_index("ix_audit_time", "audit", ["time"])
+    if op.get_bind().dialect.name == "sqlite":
+        for change in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
+                "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+            )
+    else:
+        op.execute(
+            "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'the audit is append-only'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()"
+        )
+
+
+def downgrade() -> None:
+    """Drop them."""
+    for table in ("audit", "join_keys", "sessions", "api_tokens"):
+        op.drop_table(table)
+    op.drop_column("users", "commands_on")
