@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from gpumon.messages import GpuInventory, GpuReading
-from master.fleet import Worker
+from master.fleet import Worker, WorkerState
 
 Number = TypeVar("Number", int, float)
 
@@ -26,12 +26,16 @@ class GpuCell(msgspec.Struct, frozen=True, gc=False):
     memory_total_bytes: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
+    power_limit_w: float | None = None
     processes: int = 0
     users: tuple[str, ...] = ()
 
 
 class FleetRow(msgspec.Struct, frozen=True, gc=False):
-    """One worker of the fleet view; times are seconds since 1970, `sample_time` by the agent's own clock."""
+    """One worker of the fleet view; times are seconds since 1970, `sample_time` by the agent's own clock.
+
+    `state`: offline | stale | degraded | gpu_lost | asleep | online, see `shown_state`.
+    """
 
     id: str
     state: str
@@ -72,7 +76,7 @@ def fleet_row(worker: Worker, now: float | None = None) -> FleetRow:
     utilization = [gpu.utilization_percent for gpu in readings if gpu.utilization_percent is not None]
     return FleetRow(
         id=worker.id,
-        state=worker.state(now).value,
+        state=shown_state(worker, now),
         problems=list(worker.problems(now)),
         gpu_count=len(cells),
         labels=info.labels if info is not None else {},
@@ -90,6 +94,20 @@ def fleet_row(worker: Worker, now: float | None = None) -> FleetRow:
     )
 
 
+def shown_state(worker: Worker, now: float) -> str:
+    """Return the worker's state as people are shown it: of one that is online, also what its cards make of it.
+
+    `gpu_lost`: one of its cards no longer answers; `asleep`: the driver has powered down all of them.
+    """
+    state = worker.state(now)
+    if state is not WorkerState.ONLINE or worker.metrics is None or not worker.metrics.gpus:
+        return state.value
+    states = {gpu.state for gpu in worker.metrics.gpus}
+    if states & {"lost", "error"}:
+        return "gpu_lost"
+    return "asleep" if states == {"asleep"} else state.value
+
+
 def _cell(reading: GpuReading) -> GpuCell:
     return GpuCell(
         uuid=reading.uuid,
@@ -101,6 +119,7 @@ def _cell(reading: GpuReading) -> GpuCell:
         memory_total_bytes=reading.memory_total_bytes,
         temperature_c=reading.temperature_c,
         power_w=reading.power_w,
+        power_limit_w=reading.power_limit_w,
         processes=len(reading.processes),
         users=tuple(dict.fromkeys(process.user for process in reading.processes if process.user)),
     )

@@ -41,7 +41,7 @@ def test_a_row_sums_up_its_worker(page: RunningPage, worker: Workers) -> None:
         0
     ]
 
-    assert row["state"] == "online"
+    assert row["state"] == "gpu_lost"
     assert row["labels"] == {"rack": "3"}
     assert row["utilization_percent"] == 40
     assert row["memory_used_bytes"] == 61 * GIB

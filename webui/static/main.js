@@ -3,7 +3,9 @@
 import { App } from "./components/app.js";
 import { startCommands } from "./lib/commands.js";
 import { startFleet } from "./lib/fleet_live.js";
+import { startFleetView } from "./lib/fleet_view.js";
 import { html, render } from "./lib/html.js";
+import { startKeys } from "./lib/keys.js";
 import { startLive } from "./lib/live.js";
 import { startRouter } from "./lib/router.js";
 import { update } from "./lib/store.js";
@@ -13,7 +15,9 @@ const session = JSON.parse(root.dataset.session);
 
 update({ session, brokerProblem: session.broker_problem });
 startRouter();
+startFleetView();
 startFleet();
+startKeys();
 startCommands();
 render(html`<${App} />`, root);
 startLive();

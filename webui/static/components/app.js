@@ -5,6 +5,7 @@ import { useStore } from "../lib/store.js";
 import { CommandPage } from "./command-page.js";
 import { CommandsPage } from "./commands-page.js";
 import { FleetPage } from "./fleet-page.js";
+import { HelpDialog } from "./help-dialog.js";
 import { Notice } from "./notice.js";
 import { PageHeader } from "./page-header.js";
 import { WorkerPage } from "./worker-page.js";
@@ -33,5 +34,6 @@ export function App() {
     <${PageHeader} />
     <${View} route=${route} />
     <${Notice} />
+    <${HelpDialog} />
   </div>`;
 }

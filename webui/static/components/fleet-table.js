@@ -1,101 +1,72 @@
-// The fleet's table: only the rows in sight are drawn, so that a thousand workers cost as much as thirty.
+// The fleet's table, of workers or of cards, in groups or not; only what is in sight is drawn.
 
 import { select, sortBy } from "../lib/actions.js";
-import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { html, useMemo, useRef } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
+import { useWindow } from "../lib/window.js";
+import { CardRow } from "./card-row.js";
+import { shownColumns } from "./columns.js";
+import { GroupRow } from "./group-row.js";
 import { WorkerRow } from "./worker-row.js";
 
-const ROWS_BEYOND_SIGHT = 6;
-
-const COLUMNS = [
-  ["state", "State"],
-  ["id", "Worker"],
-  ["gpus", "GPUs"],
-  ["utilization", "Utilization"],
-  ["memory", "Memory"],
-  ["temperature", "Hottest"],
-  ["power", "Power"],
-  ["users", "Users"],
-  ["seen", "Last seen"],
-];
-
-function Heading({ column, label, sort }) {
-  const sorted = sort.key === column;
+function Heading({ column, sort }) {
+  const sorted = sort.key === column.name;
   const direction = sorted ? (sort.descending ? "descending" : "ascending") : "none";
-  return html`<div class="cell cell-${column === "id" ? "worker" : column} heading" role="columnheader" aria-sort=${direction}>
-    <button class="sort-button" onClick=${() => sortBy(column)}>
-      ${label}<span class="sort-arrow" aria-hidden="true">${sorted ? (sort.descending ? "↓" : "↑") : ""}</span>
+  const place = `cell cell-${column.name === "id" ? "worker" : column.name} heading`;
+  if (!column.sorts) return html`<div class=${place} role="columnheader">${column.label}</div>`;
+  return html`<div class=${place} role="columnheader" aria-sort=${direction}>
+    <button class="sort-button" onClick=${() => sortBy(column.name)}>
+      ${column.label}<span class="sort-arrow" aria-hidden="true">${sorted ? (sort.descending ? "↓" : "↑") : ""}</span>
     </button>
   </div>`;
 }
 
-/** Return the part of the table that is in sight, as row numbers; the height of a row is the style sheet's. */
-function useWindow(table, count) {
-  const [view, setView] = useState({ first: 0, last: 40, height: 56 });
-  useEffect(() => {
-    let asked = 0;
-    function measure() {
-      asked = 0;
-      const element = table.current;
-      if (element === null) return;
-      const height = parseFloat(getComputedStyle(element).getPropertyValue("--row-height"));
-      const top = element.getBoundingClientRect().top;
-      const first = Math.max(0, Math.floor(-top / height) - ROWS_BEYOND_SIGHT);
-      const last = Math.ceil((window.innerHeight - top) / height) + ROWS_BEYOND_SIGHT;
-      setView((now) => (now.first === first && now.last === last && now.height === height ? now : { first, last, height }));
-    }
-    function ask() {
-      if (asked === 0) asked = requestAnimationFrame(measure);
-    }
-    measure();
-    window.addEventListener("scroll", ask, { passive: true });
-    window.addEventListener("resize", ask);
-    return () => {
-      window.removeEventListener("scroll", ask);
-      window.removeEventListener("resize", ask);
-      cancelAnimationFrame(asked);
-    };
-  }, [count]);
-  return view;
+function Item({ item, index, selected, mayRun, shown }) {
+  if (item.kind === "group") return html`<${GroupRow} group=${item} index=${index} selected=${selected} mayRun=${mayRun} />`;
+  const shared = { index, mayRun, shown, selected: selected.has(item.row.id), row: item.row };
+  return item.kind === "card" ? html`<${CardRow} ...${shared} gpu=${item.gpu} />` : html`<${WorkerRow} ...${shared} />`;
 }
 
-export function FleetTable({ ids, rows, mayRun, hold }) {
+export function FleetTable({ items, ids, mayRun, hold }) {
   const body = useRef(null);
   const selected = useStore((state) => state.selected);
   const sort = useStore((state) => state.sort);
-  const { first, last, height } = useWindow(body, ids.length);
-  const shown = ids.slice(first, last);
+  const hidden = useStore((state) => state.hidden);
+  const list = useStore((state) => state.list);
+  const { shown, columns, widths } = useMemo(() => shownColumns(hidden, mayRun, list), [hidden, mayRun, list]);
+  const { first, last, offsets } = useWindow(body, items);
   const all = ids.length > 0 && ids.every((id) => selected.has(id));
 
-  return html`<div class="table ${mayRun ? "" : "table-viewer"}" role="table" aria-label="Workers" aria-rowcount=${ids.length + 1}>
+  return html`<div
+    class="table ${mayRun ? "" : "table-viewer"}"
+    style=${{ "--columns": widths }}
+    role="table"
+    aria-label=${list === "cards" ? "GPUs" : "Workers"}
+    aria-rowcount=${items.length + 1}
+  >
     <div class="row row-headings" role="row" aria-rowindex="1">
       ${mayRun &&
       html`<div class="cell cell-check" role="columnheader">
         <label class="check">
-          <input
-            type="checkbox"
-            checked=${all}
-            aria-label="Select all shown workers"
-            onChange=${() => select(all ? [] : ids)}
-          />
+          <input type="checkbox" checked=${all} aria-label="Select all shown workers" onChange=${() => select(all ? [] : ids)} />
         </label>
       </div>`}
-      ${COLUMNS.map(([column, label]) => html`<${Heading} key=${column} column=${column} label=${label} sort=${sort} />`)}
-      ${mayRun && html`<div class="cell cell-run heading" role="columnheader">Command</div>`}
+      ${columns.map((column) => html`<${Heading} key=${column.name} column=${column} sort=${sort} />`)}
     </div>
     <div
       ref=${body}
       class="table-body"
       role="rowgroup"
-      style=${{ height: `${ids.length * height}px` }}
+      style=${{ height: `${offsets.at(-1)}px` }}
       onMouseEnter=${() => hold(true)}
       onMouseLeave=${() => hold(false)}
     >
-      <div class="table-window" style=${{ transform: `translateY(${first * height}px)` }}>
-        ${shown.map((id, at) => {
-          const index = first + at;
-          return html`<${WorkerRow} key=${id} row=${rows.get(id)} index=${index} selected=${selected.has(id)} mayRun=${mayRun} />`;
-        })}
+      <div class="table-window" style=${{ transform: `translateY(${offsets[first]}px)` }}>
+        ${items
+          .slice(first, last)
+          .map(
+            (item, at) => html`<${Item} key=${item.key} item=${item} index=${first + at} selected=${selected} mayRun=${mayRun} shown=${shown} />`,
+          )}
       </div>
     </div>
   </div>`;

@@ -1,7 +1,7 @@
 // The bar at the top: where one is, whether it is live, and who is logged in.
 
 import { html } from "../lib/html.js";
-import { useStore } from "../lib/store.js";
+import { update, useStore } from "../lib/store.js";
 import { ConnectionBanner, ConnectionPill } from "./connection-state.js";
 
 export function PageHeader() {
@@ -16,6 +16,7 @@ export function PageHeader() {
     </nav>
     <${ConnectionPill} />
     <${ConnectionBanner} />
+    <button class="button button-quiet help-button" aria-label="Keys and looks" title="Keys and looks (?)" onClick=${() => update({ isHelpOpen: true })}>?</button>
     <form class="who" method="post" action="/logout">
       <input type="hidden" name="csrf" value=${session.csrf} />
       <span class="who-name" title=${session.role}>${session.user}<span class="quiet"> · ${session.role}</span></span>

@@ -1,6 +1,6 @@
 // The fleet in one line: workers, cards, load, memory, power, and the hottest card.
 
-import { totals } from "../lib/fleet.js";
+import { STATE_WORDS } from "../lib/fleet.js";
 import { bytes, celsius, NONE, number, percent, share, watts } from "../lib/format.js";
 import { html, memo } from "../lib/html.js";
 import { Meter } from "./meter.js";
@@ -13,28 +13,25 @@ function Tile({ label, value, children, title }) {
   </div>`;
 }
 
-function others(workers) {
-  const parts = [];
-  if (workers.stale) parts.push(`${workers.stale} stale`);
-  if (workers.degraded) parts.push(`${workers.degraded} broken`);
-  if (workers.offline) parts.push(`${workers.offline} offline`);
-  return parts.join(" · ") || "all online";
+function others(states) {
+  const told = Object.entries(STATE_WORDS).filter(([name]) => name !== "online" && states[name] > 0);
+  return told.map(([name, word]) => `${states[name]} ${word}`).join(" · ") || "all online";
 }
 
-export const Totals = memo(function Totals({ rows }) {
-  const sum = totals([...rows.values()]);
+export const Totals = memo(function Totals({ sum }) {
   const memory = share(sum.memoryUsed, sum.memoryTotal);
   const absent = sum.gpus.absent ? ` · ${sum.gpus.absent} absent` : "";
+  const held = sum.gpus.held ? ` · ${sum.gpus.held} held idle` : "";
   return html`<dl class="tiles" aria-label="Totals">
     <${Tile} label="Workers online" value=${`${number(sum.workers.online)} / ${number(sum.workers.all)}`}>
-      ${sum.workers.all > 0 ? others(sum.workers) : NONE}
+      ${sum.workers.all > 0 ? others(sum.states) : NONE}
     <//>
     <${Tile}
       label="GPUs busy"
-      title="busy: a process holds memory on the card, or it computes; absent: it or its worker does not answer"
+      title="busy: a process holds memory on the card, or it computes; held idle: in use, but it computes nothing; absent: it or its worker does not answer"
       value=${`${number(sum.gpus.busy)} / ${number(sum.gpus.all)}`}
     >
-      ${`${number(sum.gpus.free)} free${absent}`}
+      ${`${number(sum.gpus.free)} free${held}${absent}`}
     <//>
     <${Tile} label="Mean utilization" value=${percent(sum.utilization)}>
       <${Meter} value=${sum.utilization} label=${`mean utilization ${percent(sum.utilization)}`} />

@@ -42,7 +42,7 @@ export function draft(id, text) {
 
 export function sortBy(key) {
   const { sort } = state;
-  const firstDescending = ["utilization", "memory", "temperature", "power", "seen"].includes(key);
+  const firstDescending = ["utilization", "memory", "temperature", "power", "free", "seen"].includes(key);
   const descending = sort.key === key ? !sort.descending : firstDescending;
   update({ sort: { key, descending } });
 }

@@ -1,73 +1,152 @@
-// What the fleet view computes from its rows: which are shown in which order, and the totals above them.
+// What the fleet view computes from its rows: who is on which card, in which order and groups they are shown, and the sums.
 
-const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-const STATE_ORDER = { degraded: 0, stale: 1, offline: 2, online: 3 };
-export const STATE_WORDS = { online: "online", stale: "stale", degraded: "telemetry broken", offline: "offline" };
+import { share } from "./format.js";
+
+export const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+
+// The gravest first.
+export const STATE_WORDS = {
+  offline: "offline",
+  gpu_lost: "GPU lost",
+  degraded: "telemetry broken",
+  stale: "stale",
+  asleep: "asleep",
+  online: "online",
+};
+export const STATES = Object.keys(STATE_WORDS);
 
 // A card is busy when a process holds memory on it or it computes; a driver's own work stays below this.
 const BUSY_FROM_PERCENT = 5;
 
-const KEYS = {
-  state: (row) => STATE_ORDER[row.state],
+const WORKER_KEYS = {
+  state: (row) => STATES.indexOf(row.state),
   id: (row) => row.id,
   gpus: (row) => row.gpu_count,
   utilization: (row) => row.utilization_percent,
-  memory: (row) => (row.memory_total_bytes ? row.memory_used_bytes / row.memory_total_bytes : null),
+  memory: (row) => share(row.memory_used_bytes, row.memory_total_bytes),
   temperature: (row) => row.hottest_c,
   power: (row) => row.power_w,
   users: (row) => row.users.join(", ") || null,
+  free: (row) => row.gpus.filter((gpu) => occupation(row, gpu) === "free").length,
   seen: (row) => row.last_seen,
 };
 
-const haystacks = new WeakMap();
+const OCCUPATIONS = ["free", "busy", "absent"];
+const CARD_KEYS = {
+  state: ({ row, gpu }) => OCCUPATIONS.indexOf(occupation(row, gpu)),
+  id: ({ row }) => row.id,
+  gpus: ({ gpu }) => gpu.name,
+  utilization: ({ gpu }) => gpu.utilization_percent,
+  memory: ({ gpu }) => share(gpu.memory_used_bytes, gpu.memory_total_bytes),
+  temperature: ({ gpu }) => gpu.temperature_c,
+  power: ({ gpu }) => gpu.power_w,
+  users: ({ gpu }) => gpu.users.join(", ") || null,
+  free: ({ row, gpu }) => (occupation(row, gpu) === "free" ? 1 : 0),
+  seen: ({ row }) => row.last_seen,
+};
 
-function haystack(row) {
-  let text = haystacks.get(row);
-  if (text === undefined) {
-    const labels = Object.entries(row.labels).map(([key, value]) => `${key}=${value}`);
-    const cards = new Set(row.gpus.map((gpu) => gpu.name ?? ""));
-    text = [row.id, row.hostname, STATE_WORDS[row.state], row.source, ...labels, ...row.users, ...cards]
-      .join("\n")
-      .toLowerCase();
-    haystacks.set(row, text);
-  }
-  return text;
-}
-
-/** Return the rows that contain every word of the search. */
-export function matching(rows, search) {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  return words.length === 0 ? rows : rows.filter((row) => words.every((word) => haystack(row).includes(word)));
+function compared(left, right, sign) {
+  if (left === right) return 0;
+  if (left === null || left === undefined) return 1;
+  if (right === null || right === undefined) return -1;
+  return sign * (typeof left === "string" ? collator.compare(left, right) : left - right);
 }
 
 /** Return the rows in order; those without the reading come last either way, equal ones by their id. */
 export function sorted(rows, { key, descending }) {
-  const value = KEYS[key];
+  const value = WORKER_KEYS[key];
   const sign = descending ? -1 : 1;
-  return [...rows].sort((a, b) => {
-    const left = value(a);
-    const right = value(b);
-    if (left !== right) {
-      if (left === null || left === undefined) return 1;
-      if (right === null || right === undefined) return -1;
-      const order = typeof left === "string" ? collator.compare(left, right) : left - right;
-      if (order !== 0) return sign * order;
-    }
-    return collator.compare(a.id, b.id);
-  });
+  return [...rows].sort((a, b) => compared(value(a), value(b), sign) || collator.compare(a.id, b.id));
+}
+
+const cardsOfRow = new WeakMap();
+
+/** Return a row's cards, each with its row; the same objects as long as the row is the same. */
+export function cardsOf(row) {
+  let cards = cardsOfRow.get(row);
+  if (cards === undefined) {
+    cards = row.gpus.map((gpu) => ({ key: `${row.id} ${gpu.uuid}`, row, gpu }));
+    cardsOfRow.set(row, cards);
+  }
+  return cards;
+}
+
+/** Return cards in order, equal ones by worker and index. */
+export function sortedCards(cards, { key, descending }) {
+  const value = CARD_KEYS[key];
+  const sign = descending ? -1 : 1;
+  const place = ({ gpu }) => gpu.index ?? Infinity;
+  return [...cards].sort(
+    (a, b) => compared(value(a), value(b), sign) || collator.compare(a.row.id, b.row.id) || compared(place(a), place(b), 1),
+  );
 }
 
 /** Return how busy a card is: free | busy | absent (it or its worker does not answer). */
 export function occupation(row, gpu) {
-  if (row.state === "offline" || gpu.state !== "ok") return "absent";
+  if (row.state === "offline" || (gpu.state !== "ok" && gpu.state !== "asleep")) return "absent";
   return gpu.processes > 0 || gpu.utilization_percent >= BUSY_FROM_PERCENT ? "busy" : "free";
+}
+
+/** Tell whether somebody's memory is on the card though it computes nothing. */
+export function isHeldIdle(gpu) {
+  return gpu.processes > 0 && gpu.utilization_percent !== null && gpu.utilization_percent < BUSY_FROM_PERCENT;
+}
+
+function ranges(numbers) {
+  const parts = [];
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    const last = parts.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else parts.push([number, number]);
+  }
+  return parts.map(([first, last]) => (first === last ? `${first}` : last === first + 1 ? `${first},${last}` : `${first}–${last}`)).join(",");
+}
+
+const occupants = new WeakMap();
+
+/** Return who is on which cards of a worker, `[{user, cards: "0–3,5"}]`, and which are free: `{users, free}`. */
+export function whoIsOn(row) {
+  let found = occupants.get(row);
+  if (found === undefined) {
+    const byUser = new Map();
+    const free = [];
+    for (const gpu of row.gpus) {
+      if (gpu.index === null) continue;
+      if (occupation(row, gpu) === "free") free.push(gpu.index);
+      for (const user of gpu.users) byUser.set(user, [...(byUser.get(user) ?? []), gpu.index]);
+    }
+    const users = [...byUser].sort((a, b) => a[1][0] - b[1][0]).map(([user, cards]) => ({ user, cards: ranges(cards) }));
+    found = { users, free: ranges(free), freeCount: free.length };
+    occupants.set(row, found);
+  }
+  return found;
+}
+
+/** Return every label name that a worker has, sorted. */
+export function labelNames(rows) {
+  const names = new Set();
+  for (const row of rows) for (const name of Object.keys(row.labels)) names.add(name);
+  return [...names].sort(collator.compare);
+}
+
+/** Return `[{value, rows}]` by the value of a label, in order; rows without it come last, their value null. */
+export function grouped(rows, label) {
+  const groups = new Map();
+  for (const row of rows) {
+    const value = row.labels[label] ?? null;
+    if (!groups.has(value)) groups.set(value, []);
+    groups.get(value).push(row);
+  }
+  const order = ([a], [b]) => (a === null ? 1 : b === null ? -1 : collator.compare(a, b));
+  return [...groups].sort(order).map(([value, members]) => ({ value, rows: members }));
 }
 
 /** Return the sums over the fleet; readings of workers that are offline do not count. */
 export function totals(rows) {
   const sum = {
-    workers: { all: 0, online: 0, stale: 0, degraded: 0, offline: 0 },
-    gpus: { all: 0, busy: 0, free: 0, absent: 0 },
+    workers: { all: 0, online: 0 },
+    states: Object.fromEntries(STATES.map((state) => [state, 0])),
+    gpus: { all: 0, busy: 0, free: 0, absent: 0, held: 0 },
     utilization: null,
     memoryUsed: null,
     memoryTotal: null,
@@ -78,11 +157,13 @@ export function totals(rows) {
   let measured = 0;
   for (const row of rows) {
     sum.workers.all += 1;
-    sum.workers[row.state] += 1;
+    if (row.state !== "offline" && row.state !== "stale") sum.workers.online += 1;
+    sum.states[row.state] += 1;
     for (const gpu of row.gpus) {
       sum.gpus.all += 1;
       sum.gpus[occupation(row, gpu)] += 1;
       if (row.state === "offline") continue;
+      if (isHeldIdle(gpu)) sum.gpus.held += 1;
       if (gpu.utilization_percent !== null) {
         utilizations += gpu.utilization_percent;
         measured += 1;

@@ -11,8 +11,16 @@ export const state = {
   connection: { phase: "connecting", message: null, heard: Date.now() },
   brokerProblem: null,
   fleet: { loaded: false, rows: new Map() },
+  // What of the fleet is shown, and how: lib/fleet_view.js keeps it in the address and the browser.
   search: "",
   sort: { key: "id", descending: false },
+  states: new Set(),
+  group: null,
+  list: "workers",
+  folded: new Set(),
+  metric: "utilization",
+  isMapLarge: false,
+  hidden: new Set(),
   selected: new Set(),
   drafts: new Map(),
   worker: null,
@@ -21,12 +29,18 @@ export const state = {
   docked: null,
   dockOpen: true,
   notice: null,
+  isHelpOpen: false,
 };
 
 /** Put new values into the store and tell whoever shows something of it, once. */
 export function update(changes) {
   Object.assign(state, changes);
-  for (const listener of [...listeners]) listener();
+  for (const listener of [...listeners]) listener(changes);
+}
+
+/** Call the listener with each change, as it was given to `update`. */
+export function watchStore(listener) {
+  listeners.add(listener);
 }
 
 /** Return what `select` takes from the store, and render again when that is another value. */
