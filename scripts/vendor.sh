@@ -25,6 +25,8 @@ copy preact/dist/preact.mjs preact.js
 copy preact/hooks/dist/hooks.mjs preact-hooks.js
 copy htm/dist/htm.mjs htm.js
 copy socket.io-client/dist/socket.io.esm.min.js socket.io.js
+copy uplot/dist/uPlot.esm.js uplot.js
+copy uplot/dist/uPlot.min.css uplot.css
 
 # socket.io.js bundles engine.io-client, the two parsers and the emitter.
 licence() {
@@ -37,7 +39,7 @@ licence() {
     echo "------------------------------------------------------------------------"
     echo
 }
-for name in preact htm socket.io-client engine.io-client engine.io-parser socket.io-parser @socket.io/component-emitter; do
+for name in preact htm socket.io-client engine.io-client engine.io-parser socket.io-parser @socket.io/component-emitter uplot; do
     licence "$name"
 done > "$target/LICENSES.txt"
 

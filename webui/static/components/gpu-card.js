@@ -11,16 +11,17 @@ import {
   number,
   part,
   percent,
-  share,
   throttleReasons,
   watts,
 } from "../lib/format.js";
+import { useHistory } from "../lib/history.js";
 import { html, memo } from "../lib/html.js";
-import { Meter } from "./meter.js";
+import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 import { StateBadge } from "./state-badge.js";
 import { HOT_FROM_C } from "./worker-row.js";
 
+const HOTTEST_C = 100;
 const STATE_WORDS = { ok: "ok", lost: "lost", asleep: "asleep", error: "error" };
 
 function pcie(gpu) {
@@ -74,40 +75,63 @@ function MigDevices({ devices }) {
   </table>`;
 }
 
-export const GpuCard = memo(function GpuCard({ gpu, inventory }) {
-  const memory = share(gpu.memory_used_bytes, gpu.memory_total_bytes);
-  const power = share(gpu.power_w, gpu.power_limit_w);
+const PLOTTED = ["utilization_percent", "memory_used_bytes", "power_w", "temperature_c"];
+
+function Gauges({ worker, gpu, range }) {
+  const history = useHistory(worker, gpu.uuid, PLOTTED, range);
+  const shared = { history, sync: worker };
+  return html`<div class="gauges">
+    <${Gauge} ...${shared} name="Utilization" value=${percent(gpu.utilization_percent)} metric="utilization_percent" top=${100} tone="load" format=${percent} />
+    <${Gauge}
+      ...${shared}
+      name="Memory"
+      value=${bytes(gpu.memory_used_bytes)}
+      of=${bytes(gpu.memory_total_bytes)}
+      metric="memory_used_bytes"
+      top=${gpu.memory_total_bytes}
+      tone="memory"
+      format=${bytes}
+    />
+    <${Gauge}
+      ...${shared}
+      name="Power"
+      value=${watts(gpu.power_w)}
+      of=${watts(gpu.power_limit_w)}
+      metric="power_w"
+      top=${gpu.power_limit_w}
+      tone="power"
+      format=${watts}
+    />
+    <${Gauge}
+      ...${shared}
+      name="Temperature"
+      value=${celsius(gpu.temperature_c)}
+      isHot=${gpu.temperature_c >= HOT_FROM_C}
+      metric="temperature_c"
+      top=${HOTTEST_C}
+      tone="temperature"
+      format=${celsius}
+    />
+  </div>`;
+}
+
+export const GpuCard = memo(function GpuCard({ worker, gpu, inventory, range, isOpen, onToggle }) {
   const migDevices = gpu.mig_devices ?? [];
+  const held = gpu.throttle_reasons?.filter((reason) => reason !== "gpu_idle") ?? [];
+  const users = [...new Set((gpu.processes ?? []).map((process) => process.user ?? "not known"))];
   return html`<article class="card gpu-card gpu-${gpu.state}" aria-label=${`GPU ${gpu.index ?? gpu.uuid}`}>
     <header class="gpu-head">
       <h3><span class="gpu-index">${gpu.index ?? NONE}</span> ${gpu.name ?? inventory?.name ?? "GPU"}</h3>
       <${StateBadge} state=${gpu.state} word=${STATE_WORDS[gpu.state]} />
     </header>
-    <p class="uuid quiet" title=${gpu.uuid}>${gpu.uuid}</p>
-    <div class="gauges">
-      <div class="gauge">
-        <span class="gauge-name">Utilization</span><span class="gauge-value">${percent(gpu.utilization_percent)}</span>
-        <${Meter} value=${gpu.utilization_percent} label="utilization" />
-      </div>
-      <div class="gauge">
-        <span class="gauge-name">Memory</span>
-        <span class="gauge-value" title=${part(gpu.memory_used_bytes, gpu.memory_total_bytes)}>
-          ${bytes(gpu.memory_used_bytes)}<small> / ${bytes(gpu.memory_total_bytes)}</small>
-        </span>
-        <${Meter} value=${memory} label=${`memory ${percent(memory)}`} tone="memory" />
-      </div>
-      <div class="gauge">
-        <span class="gauge-name">Power</span>
-        <span class="gauge-value">${watts(gpu.power_w)}<small> / ${watts(gpu.power_limit_w)}</small></span>
-        <${Meter} value=${power} label=${`power ${percent(power)} of its limit`} tone="power" />
-      </div>
-      <div class="gauge">
-        <span class="gauge-name">Temperature</span>
-        <span class="gauge-value ${gpu.temperature_c >= HOT_FROM_C ? "is-hot" : ""}">${celsius(gpu.temperature_c)}</span>
-        <${Meter} value=${gpu.temperature_c} label="temperature" tone=${gpu.temperature_c >= HOT_FROM_C ? "hot" : "temperature"} />
-      </div>
-    </div>
-    <${Readings} entries=${details(gpu, inventory)} />
+    <p class="gpu-who"><span class="quiet">${users.length > 0 ? "used by " : ""}</span>${users.join(", ") || html`<span class="quiet">nobody’s process</span>`}</p>
+    <${Gauges} worker=${worker} gpu=${gpu} range=${range} />
+    ${held.length > 0 && html`<p class="gpu-held"><strong>Clocks held back</strong> ${throttleReasons(held)}</p>`}
     ${migDevices.length > 0 && html`<${MigDevices} devices=${migDevices} />`}
+    <details class="gpu-details" open=${isOpen} onToggle=${(event) => onToggle(event.currentTarget.open)}>
+      <summary>All readings</summary>
+      <p class="uuid quiet" title=${gpu.uuid}>${gpu.uuid}</p>
+      <${Readings} entries=${details(gpu, inventory)} />
+    </details>
   </article>`;
 });

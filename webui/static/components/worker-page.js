@@ -1,8 +1,9 @@
 // One worker: what it is, how it is, its cards, processes, events and commands.
 
 import { watchWorker } from "../lib/fleet_live.js";
+import { RANGES } from "../lib/history.js";
 import { html, useEffect } from "../lib/html.js";
-import { useStore } from "../lib/store.js";
+import { update, useStore } from "../lib/store.js";
 import { CommandList } from "./command-list.js";
 import { CopyLine } from "./copy-line.js";
 import { Dock } from "./dock.js";
@@ -14,8 +15,23 @@ import { ProcessTable } from "./process-table.js";
 import { RunField } from "./run-field.js";
 import { WorkerHead } from "./worker-head.js";
 
+function RangeSwitch({ range }) {
+  return html`<div class="switch" role="group" aria-label="Range of the plots">
+    ${Object.entries(RANGES).map(
+      ([name, [text]]) =>
+        html`<button key=${name} class="switch-part" aria-pressed=${range === name} onClick=${() => update({ range: name })}>${text}</button>`,
+    )}
+  </div>`;
+}
+
+function setDetails(isOpen) {
+  update({ areDetailsOpen: isOpen });
+}
+
 function Body({ worker, mayRun }) {
   const { row, info, metrics, events, commands, topics } = worker;
+  const range = useStore((state) => state.range);
+  const isOpen = useStore((state) => state.areDetailsOpen);
   const gpus = metrics?.gpus ?? [];
   const inventory = new Map((info?.gpus ?? []).map((gpu) => [gpu.uuid, gpu]));
   return html`<${WorkerHead} row=${row} info=${info} />
@@ -27,9 +43,15 @@ function Body({ worker, mayRun }) {
       ${info?.commands === "listed" && html`<p class="quiet">This worker runs the commands on its own list alone.</p>`}
     </section>`}
     <section aria-labelledby="gpus-title">
-      <h2 id="gpus-title">GPUs <span class="count">${gpus.length || inventory.size}</span></h2>
+      <div class="section-head">
+        <h2 id="gpus-title">GPUs <span class="count">${gpus.length || inventory.size}</span></h2>
+        <${RangeSwitch} range=${range} />
+      </div>
       <div class="gpu-cards">
-        ${gpus.map((gpu) => html`<${GpuCard} key=${gpu.uuid} gpu=${gpu} inventory=${inventory.get(gpu.uuid)} />`)}
+        ${gpus.map((gpu) => {
+          const shared = { range, isOpen, onToggle: setDetails, worker: row.id };
+          return html`<${GpuCard} key=${gpu.uuid} ...${shared} gpu=${gpu} inventory=${inventory.get(gpu.uuid)} />`;
+        })}
       </div>
       ${gpus.length === 0 && html`<p class="quiet">No sample has arrived yet.</p>`}
     </section>
@@ -40,7 +62,7 @@ function Body({ worker, mayRun }) {
     <div class="columns">
       <section class="card" aria-labelledby="host-title">
         <h2 id="host-title">Host</h2>
-        <${HostPanel} host=${metrics?.host ?? null} />
+        <${HostPanel} worker=${row.id} host=${metrics?.host ?? null} range=${range} />
       </section>
       <section class="card" aria-labelledby="inventory-title">
         <h2 id="inventory-title">Inventory</h2>

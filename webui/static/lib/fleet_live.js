@@ -1,6 +1,7 @@
 // Keeps the store's fleet and worker up to date from what the server pushes.
 
 import { learnTime } from "./clock.js";
+import { keepSample } from "./history.js";
 import { socket, watch } from "./live.js";
 import { state, update } from "./store.js";
 
@@ -18,6 +19,7 @@ export function watchFleet() {
 export function watchWorker(id) {
   update({ worker: { id, loaded: false } });
   const stop = watch(`worker:${id}`, (snapshot) => {
+    if (snapshot.metrics && snapshot.received) keepSample(id, snapshot.received, snapshot.metrics);
     update({ worker: snapshot.error ? { id, loaded: true, error: snapshot.error } : { id, loaded: true, ...snapshot } });
   });
   return () => {
@@ -58,7 +60,10 @@ export function startFleet() {
     }
     update(changes);
   });
-  socket.on("sample", ({ id, received, metrics }) => workerChanged(id, () => ({ received, metrics })));
+  socket.on("sample", ({ id, received, metrics }) => {
+    workerChanged(id, () => ({ received, metrics }));
+    keepSample(id, received, metrics);
+  });
   socket.on("worker_row", (row) => workerChanged(row.id, () => ({ row })));
   socket.on("worker_event", ({ id, event }) =>
     workerChanged(id, (worker) => ({ events: [...worker.events, event].slice(-MOST_EVENTS) })),

@@ -24,6 +24,8 @@ export const state = {
   selected: new Set(),
   drafts: new Map(),
   worker: null,
+  range: "15m",
+  areDetailsOpen: false,
   commandList: null,
   commands: new Map(),
   docked: null,
