@@ -39,6 +39,9 @@ class PageSettings(Section, frozen=True):
             flag="--insecure-http",
         ),
     ] = False
+    confirm_above: Annotated[
+        int, _setting("workers to which the page sends a command without asking whether it is meant for so many", ge=1)
+    ] = 10
     session_hours: Annotated[float, _setting("hours after which a log-in on the page ends", gt=0)] = 168.0
     origins: Annotated[
         list[str],

@@ -163,6 +163,7 @@ def session_info(principal: Principal) -> dict[str, Any]:
         "instance": page.master.instance,
         "broker_problem": page.master.link_problem,
         "most_viewers": page.most_viewers,
+        "confirm_above": page.settings.page.confirm_above,
         "join": [
             "gpumon worker add NAME",
             f"gpumon agent --master {mqtt} --worker-id NAME --token-file {page.settings.data}/tokens/NAME.token",

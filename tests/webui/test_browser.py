@@ -120,7 +120,7 @@ def test_an_empty_fleet_says_how_to_join_and_a_lost_connection_is_told_until_all
 
 def test_rows_follow_the_samples(tab: Page, page: RunningPage, worker: Workers) -> None:
     double = worker("live", [reading(0, utilization_percent=10), lost(1)], source="simulated")
-    tab.goto(page.address)
+    tab.goto(f"{page.address}/?q={double.id}")
     row = row_of(tab, double)
     expect(row).to_contain_text("10 %")
     expect(row).to_contain_text("simulated")
@@ -158,7 +158,7 @@ def test_names_that_look_like_markup_stay_text(tab: Page, page: RunningPage, wor
     evil = reading(0, name=EVIL, processes=[process], throttle_reasons=[EVIL])
     double = worker("evil", [evil], labels={EVIL: EVIL}, hostname=EVIL)
     double.event(Event(time=time.time(), kind="health", text=EVIL))
-    tab.goto(page.address)
+    tab.goto(f"{page.address}/?q={double.id}")
     row = row_of(tab, double)
     row.get_by_label(f"Command for {double.id}").fill(f"echo '{EVIL}'")
     row.get_by_role("button", name="Run").click()
@@ -211,7 +211,7 @@ def test_a_command_s_address_survives_a_reload_in_the_middle_without_gap_or_repe
     tab: Page, page: RunningPage, worker: Workers
 ) -> None:
     double = worker("reload", [idle(0)])
-    tab.goto(page.address)
+    tab.goto(f"{page.address}/?q={double.id}")
     row = row_of(tab, double)
     row.get_by_label(f"Command for {double.id}").fill("seq 60")
     row.get_by_role("button", name="Run").click()
@@ -289,7 +289,7 @@ def test_nothing_sticks_out_on_a_phone(browser: Browser, page: RunningPage, work
 def test_a_viewer_sees_no_command_field(browser: Browser, page: RunningPage, worker: Workers) -> None:
     double = worker("seen", [idle(0)])
     with logged_in(browser, page, "vera") as tab:
-        tab.goto(page.address)
+        tab.goto(f"{page.address}/?q={double.id}")
         expect(row_of(tab, double)).to_contain_text("online")
         expect(tab.locator(".command-input")).to_have_count(0)
         expect(tab.get_by_role("checkbox")).to_have_count(0)

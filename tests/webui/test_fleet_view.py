@@ -17,6 +17,8 @@ from tests.webui.worker_double import GIB, WorkerDouble, idle, lost, reading
 
 pytestmark = pytest.mark.browser
 
+EN_DASH = "\N{EN DASH}"
+
 Workers = Callable[..., WorkerDouble]
 
 
@@ -51,10 +53,10 @@ def test_a_row_tells_who_is_on_which_card_and_which_are_free(tab: Page, page: Ru
         of_user(6, "amira"),
     ]
     double = worker("who", cards)
-    tab.goto(page.address)
+    tab.goto(f"{page.address}/?q={double.id}")
     row = row_of(tab, double)
 
-    expect(row.locator(".cell-users")).to_have_text(re.compile("amira 0–2,6.*chen 4"))
+    expect(row.locator(".cell-users")).to_have_text(re.compile(f"amira 0{EN_DASH}2,6.*chen 4"))
     expect(row.locator(".cell-free")).to_have_text(re.compile(r"2\s*3,5"))
 
 
@@ -66,7 +68,7 @@ def test_a_worker_s_state_says_what_its_cards_make_of_it(
     tab: Page, page: RunningPage, worker: Workers, cards: list[GpuReading], word: str
 ) -> None:
     double = worker("state", cards)
-    tab.goto(page.address)
+    tab.goto(f"{page.address}/?q={double.id}")
 
     expect(row_of(tab, double).locator(".cell-state")).to_contain_text(word)
 

@@ -4,6 +4,7 @@ import { html, useEffect } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
 import { CommandPage } from "./command-page.js";
 import { CommandsPage } from "./commands-page.js";
+import { ConfirmDialog } from "./confirm-dialog.js";
 import { FleetPage } from "./fleet-page.js";
 import { HelpDialog } from "./help-dialog.js";
 import { Notice } from "./notice.js";
@@ -35,5 +36,6 @@ export function App() {
     <${View} route=${route} />
     <${Notice} />
     <${HelpDialog} />
+    <${ConfirmDialog} />
   </div>`;
 }

@@ -7,8 +7,15 @@ export function notify(text) {
   update({ notice: text === null ? null : { text, at: Date.now() } });
 }
 
+/** Ask whether a command is to go to these workers, where they are more than may be sent to without a question. */
+function confirmed(command, workers) {
+  if (workers.length <= state.session.confirm_above) return true;
+  return new Promise((resolve) => update({ confirming: { command, workers, resolve } }));
+}
+
 /** Run a command on workers and show its output; returns whether it was sent. */
 export async function run(command, workers, timeoutSeconds = 60) {
+  if (!(await confirmed(command, workers))) return false;
   const answer = await request("run", { command, workers, timeout_s: timeoutSeconds });
   if (answer.error) {
     notify(answer.error);

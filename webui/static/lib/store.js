@@ -32,6 +32,7 @@ export const state = {
   dockOpen: true,
   notice: null,
   isHelpOpen: false,
+  confirming: null,
 };
 
 /** Put new values into the store and tell whoever shows something of it, once. */

@@ -55,3 +55,9 @@ export function written(screen, stream, data) {
   const cut = screen.cut || pieces.length > MOST_PIECES;
   return { pieces: pieces.slice(-MOST_PIECES), begun: { ...screen.begun, [stream]: begun }, returned, cut };
 }
+
+/** Return text as a terminal would leave it. */
+export function plainText(text) {
+  const wide = written(emptyScreen, "stdout", text);
+  return wide.cut ? text.replace(ESCAPES, "").replace(CONTROLS, "") : wide.pieces.map((piece) => piece.text).join("");
+}
