@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import select
 
@@ -41,6 +41,11 @@ class AccountDirectory:
         A person's password takes an argon2 verification (about 50 ms and 64 MiB); an API token in its place, a
         worker's token, a join key (for user `join`) and the master's secret take well under 1 ms.
         """
+        answer = self.authenticate_quickly(username, password)
+        return answer() if callable(answer) else answer
+
+    def authenticate_quickly(self, username: str, password: str) -> Principal | Callable[[], Principal | None] | None:
+        """Return the same in under 1 ms; where that takes an argon2 verification, return the call that makes it."""
         if username == MASTER:
             present = self._master()
             return present[0] if present is not None and is_same(present[1], password) else None
@@ -52,7 +57,7 @@ class AccountDirectory:
         token_sha256, password_hash, account = self._find(username)
         if token_sha256 is not None:
             return worker(username, token_sha256) if is_same(token_sha256, token_digest(password)) else None
-        return account if self._passwords.is_right(password_hash, password) else None
+        return lambda: account if self._passwords.is_right(password_hash, password) else None
 
     def token_owner(self, token: str) -> Principal | None:
         """Return whom an API token stands for, None for one that is unknown, removed or expired."""
