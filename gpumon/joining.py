@@ -31,6 +31,7 @@ _BODY = re.compile(r"[A-Za-z0-9_-]+")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 Key = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[!-~]+\Z")]
+LoginName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_-]{1,128}\Z")]
 
 
 class JoinLineError(SettingError):
@@ -46,16 +47,24 @@ class _Content(msgspec.Struct, frozen=True, array_like=True):
     key: Key
     ca: Annotated[bytes, Meta(min_length=1, max_length=8 * 1024)] | None
     base: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    username: LoginName | None = None
+    client_id: LoginName | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JoinLine:
-    """What `gpumon join-key` hands to a new machine; `ca` is the CA's certificate in DER, None for a public one."""
+    """What `gpumon join-key` hands to a new machine; `ca` is the CA's certificate in DER, None for a public one.
+
+    `username` and `client_id` are those that a foreign broker knows this key by; None for the embedded one, where every
+    stranger has the same user name and a client id of its own choice.
+    """
 
     address: BrokerAddress
     key: str = field(repr=False)
     ca: bytes | None = field(default=None, repr=False)
     base: str = "gpumon"
+    username: str | None = None
+    client_id: str | None = None
 
     @property
     def ca_pem(self) -> str | None:
@@ -65,7 +74,10 @@ class JoinLine:
     def encode(self) -> str:
         """Return the line. Raises JoinLineError: for what could not be read back, and for an unencrypted way."""
         address = self.address
-        packed = msgspec.msgpack.encode(_Content(address.host, address.port, address.tls, self.key, self.ca, self.base))
+        content = _Content(
+            address.host, address.port, address.tls, self.key, self.ca, self.base, self.username, self.client_id
+        )
+        packed = msgspec.msgpack.encode(content)
         body = base64.urlsafe_b64encode(_checksum(packed) + packed).rstrip(b"=").decode()
         line = f"gpumon{VERSION}.{body}"
         parse_join_line(line)
@@ -105,7 +117,8 @@ def parse_join_line(text: str) -> JoinLine:
         content = msgspec.msgpack.decode(packed, type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JoinLineError(f"the join line cannot be used: {error}") from error
-    line = JoinLine(BrokerAddress(content.host, content.port, content.tls), content.key, content.ca, content.base)
+    address = BrokerAddress(content.host, content.port, content.tls)
+    line = JoinLine(address, content.key, content.ca, content.base, content.username, content.client_id)
     _check(line)
     return line
 
@@ -127,28 +140,34 @@ def certificate_from_pem(text: str, name: str) -> bytes:
 
 
 class JoinRequest(Message, frozen=True):
-    """What a machine asks on `gpumon/join/<its client id>`; the key proves, whatever the broker, that it may."""
+    """What a machine asks on `gpumon/join/<its client id>`; the key proves, whatever the broker, that it may.
+
+    `nonce` is random and known to that machine alone: who asks again with it is given the same token again, so that an
+    answer can be lost on its way.
+    """
 
     worker_id: Annotated[str, Meta(min_length=1, max_length=63)]
     hostname: Label
     key: Key
+    nonce: Annotated[str, Meta(min_length=20, max_length=256)] | None = None
 
     def __repr__(self) -> str:
         return f"JoinRequest(worker_id={self.worker_id!r}, hostname={self.hostname!r})"
 
 
 class JoinReply(Message, frozen=True, omit_defaults=True):
-    """The answer on `gpumon/join/<client id>/reply`: a token, or why there is none."""
+    """The answer on `gpumon/join/<client id>/reply`: a token, or why there is none; `worker_id` says to whom."""
 
     token: Key | None = None
     error: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    worker_id: Annotated[str, Meta(max_length=63)] | None = None
 
     def __post_init__(self) -> None:
         if (self.token is None) == (self.error is None):
             raise ValueError("either a token or an error is expected")
 
     def __repr__(self) -> str:
-        return f"JoinReply(error={self.error!r})"
+        return f"JoinReply(worker_id={self.worker_id!r}, error={self.error!r})"
 
 
 def _check(line: JoinLine) -> None:

@@ -64,6 +64,7 @@ LINE = JoinLine(BrokerAddress("gpu-master.lab.example", 8883, tls=True), KEY, CA
         JoinLine(BrokerAddress("fd00::17", 8883, tls=True), KEY, CA),
         JoinLine(BrokerAddress("127.0.0.1", 1883, tls=False), KEY),
         JoinLine(BrokerAddress("localhost", 1883, tls=False), KEY),
+        JoinLine(BrokerAddress("mosquitto", 8883, tls=True), KEY, None, "gpumon", "join:k-1", "gpumon-join-k-1"),
     ],
 )
 def test_a_line_is_read_back_as_it_was_made(line: JoinLine) -> None:
@@ -152,6 +153,8 @@ def test_no_line_leads_unencrypted_to_another_machine(host: str) -> None:
         JoinLine(LINE.address, KEY, b"no certificate"),
         JoinLine(LINE.address, KEY, b""),
         JoinLine(LINE.address, KEY, None, "a/b"),
+        JoinLine(LINE.address, KEY, None, "gpumon", "two words"),
+        JoinLine(LINE.address, KEY, None, "gpumon", "join", "a/b"),
         JoinLine(BrokerAddress("", 8883, tls=True), KEY),
         JoinLine(BrokerAddress("a b", 8883, tls=True), KEY),
         JoinLine(BrokerAddress("user@host", 8883, tls=True), KEY),
@@ -166,7 +169,7 @@ def test_what_could_not_be_used_is_not_made(line: JoinLine) -> None:
 
 
 def test_nothing_that_is_printed_shows_a_secret() -> None:
-    request = JoinRequest(worker_id="gpu1", hostname="gpu1.lab", key=KEY)
+    request = JoinRequest(worker_id="gpu1", hostname="gpu1.lab", key=KEY, nonce=KEY)
     for thing in (LINE, request, JoinReply(token=KEY)):
         assert KEY not in repr(thing)
         assert KEY not in str(thing)
