@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from agent.command_conditions import CommandConditions
 from agent.command_rules import CommandRules
 from agent.identity import Identity
 from agent.journal import Journal
@@ -55,7 +56,7 @@ class WorkerNode:
         cards: CardMemory,
         host: Callable[[], HostReading | None],
         machine: Machine,
-        environment: Mapping[str, str],
+        conditions: CommandConditions,
         extensions: Sequence[Extension] = (),
         hang_after_s: float | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class WorkerNode:
             self._publisher,
             Journal(identity.folder / "commands.jsonl"),
             CommandRules(settings.commands, settings.allow_commands),
-            environment,
+            conditions,
         )
         self._lock = threading.Lock()
         self._info: Info | None = None

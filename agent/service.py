@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent import memory
 from agent.cards import KnownCards
-from agent.command_rules import command_environment
+from agent.command_conditions import command_conditions
 from agent.identity import Identity, load_identity
 from agent.machine import this_machine
 from agent.node import WorkerNode
@@ -56,7 +56,7 @@ def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNo
         cards=cards,
         host=HostSampler().read,
         machine=this_machine(),
-        environment=command_environment(),
+        conditions=command_conditions(settings.commands),
     )
 
 

@@ -24,6 +24,9 @@ SETTINGS = (
     "agent.commands",
     "agent.allow_commands",
     "agent.processes",
+    "commands.user",
+    "commands.max_timeout_s",
+    "commands.max_output_bytes",
     "mqtt.base",
 )
 

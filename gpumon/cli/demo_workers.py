@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from agent.demo import demo_worker_ids, run_demo
+from gpumon.cli.agent import with_command_list
 from gpumon.cli.connection import data_folder, stop_on_signals
 from gpumon.settings import Settings
 from master.accounts import open_accounts
@@ -24,5 +25,5 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     stop = stop_on_signals()
     with open_accounts(data_folder(settings)) as accounts:
         tokens = {id_: accounts.add_worker(id_, replace=True) for id_ in demo_worker_ids(arguments.count)}
-    run_demo(settings, tokens, stop)
+    run_demo(with_command_list(settings), tokens, stop)
     return 0
