@@ -14,6 +14,7 @@ from gpumon.files import read_secret
 from gpumon.log import OncePer
 from gpumon.roles import STRANGER_NAME, Principal, Role
 from master.account_reader import AccountReader, AccountsUnreadableError
+from master.account_snapshot import AccountSnapshot
 from master.passwords import Passwords, is_api_token, is_same, token_digest
 from master.principals import credential_of, person, stranger, worker
 from master.store.models import ApiTokenRow, JoinKeyRow, UserRow, WorkerTokenRow
@@ -94,12 +95,9 @@ class AccountDirectory:
             return outdated
         return outdated | {principal for principal in asked - masters if not snapshot.is_current(principal)}
 
-    def person(self, name: str) -> Principal | None:
-        """Return the principal that this person is now, None where there is no such account.
-
-        Raises AccountsUnreadableError.
-        """
-        return self._reader.snapshot().people.get(name)
+    def snapshot(self) -> AccountSnapshot:
+        """Return all accounts as they are now. Raises AccountsUnreadableError."""
+        return self._reader.snapshot()
 
     def close(self) -> None:
         """Close the database; it is opened again when somebody asks."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from gpumon.roles import Principal, Role
 from master.principals import credential_of, person, stranger, worker
-from master.store.models import ApiTokenRow, JoinKeyRow, UserRow, WorkerTokenRow
+from master.store.models import ApiTokenRow, JoinKeyRow, SessionRow, UserRow, WorkerTokenRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,15 @@ class AccountSnapshot:
     """Who could log in when it was read; what expires by time is compared with the clock at each question.
 
     `people` and `workers` by name, with the credential of the password or token; `tokens` (API tokens: whose, until
-    when) and `keys` (join keys: until when) by id.
+    when) and `keys` (join keys: until when) by id; `sessions` (log-ins on the page: whose, until when) by what is kept
+    of their secret.
     """
 
     people: dict[str, Principal]
     workers: dict[str, Principal]
     tokens: dict[str, tuple[str, float | None]]
     keys: dict[str, float]
+    sessions: dict[str, tuple[str, float]]
 
     @classmethod
     def read(cls, connection: Connection) -> AccountSnapshot:
@@ -33,12 +35,19 @@ class AccountSnapshot:
         workers = connection.execute(select(WorkerTokenRow.worker_id, WorkerTokenRow.token_sha256))
         tokens = connection.execute(select(ApiTokenRow.id, ApiTokenRow.user_name, ApiTokenRow.expires))
         keys = connection.execute(select(JoinKeyRow.id, JoinKeyRow.expires))
+        sessions = connection.execute(select(SessionRow.id_sha256, SessionRow.user_name, SessionRow.expires))
         return cls(
             people={found.name: found for found in people if found is not None},
             workers={worker_id: worker(worker_id, kept) for worker_id, kept in workers},
             tokens={token_id: (user_name, expires) for token_id, user_name, expires in tokens},
             keys={row.id: row.expires for row in keys},
+            sessions={id_sha256: (user_name, expires) for id_sha256, user_name, expires in sessions},
         )
+
+    def in_session(self, id_sha256: str) -> Principal | None:
+        """Return who is logged in on the page with a session of which this is kept, None where it has ended."""
+        name, expires = self.sessions.get(id_sha256, ("", 0.0))
+        return self.people.get(name) if time.time() < expires else None
 
     def is_current(self, principal: Principal) -> bool:
         """Tell whether who was let in as this principal would be let in as the same now.

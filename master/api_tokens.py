@@ -6,16 +6,16 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 
 from gpumon.errors import GpumonError
+from master.audit import BY_ITSELF, Actor, add_entry
 from master.passwords import new_api_token, token_digest
 from master.store.engine import Store
 from master.store.models import ApiTokenRow, UserRow
 
 LONGEST_LABEL = 64
 MOST_TOKENS = 50
-USE_NOTED_EACH_S = 60.0
 
 
 class TokenError(GpumonError):
@@ -44,7 +44,9 @@ class ApiTokens:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def make(self, user_name: str, label: str, lifetime_s: float | None = None) -> tuple[ApiToken, str]:
+    def make(
+        self, user_name: str, label: str, lifetime_s: float | None = None, by: Actor = BY_ITSELF
+    ) -> tuple[ApiToken, str]:
         """Make a token for a person; return what is known of it, and the token itself, which is not kept.
 
         Raises TokenError: for an unknown person, a label that is too long or no text, and more tokens than a person
@@ -72,6 +74,7 @@ class ApiTokens:
             if len(kept) >= MOST_TOKENS:
                 raise TokenError(f"{user_name} has {len(kept)} tokens already: revoke those that are not used any more")
             connection.execute(insert(ApiTokenRow).values(row))
+            add_entry(connection, by, "token.made", user_name, token=made.id, label=label, expires=expires)
         return made, token
 
     def of(self, user_name: str | None = None) -> list[ApiToken]:
@@ -91,7 +94,7 @@ class ApiTokens:
             found = [ApiToken(*row) for row in connection.execute(query)]
         return [token for token in found if token.expires is None or token.expires > now]
 
-    def revoke(self, token_id: str, user_name: str | None = None) -> ApiToken:
+    def revoke(self, token_id: str, user_name: str | None = None, by: Actor = BY_ITSELF) -> ApiToken:
         """Remove a token, of this person where one is named, and return what was known of it.
 
         Raises TokenError: where there is no such token.
@@ -100,14 +103,5 @@ class ApiTokens:
         with self._store.write() as connection:
             if found is None or connection.execute(delete(ApiTokenRow).where(ApiTokenRow.id == token_id)).rowcount == 0:
                 raise TokenError(f"there is no token {token_id!r}: see gpumon user tokens")
+            add_entry(connection, by, "token.revoked", found.user_name, token=token_id, label=found.label)
         return found
-
-    def note_use(self, token_id: str) -> None:
-        """Note that a token was used now; once a minute is enough."""
-        now = time.time()
-        statement = update(ApiTokenRow).where(
-            ApiTokenRow.id == token_id,
-            ApiTokenRow.last_used.is_(None) | (ApiTokenRow.last_used < now - USE_NOTED_EACH_S),
-        )
-        with self._store.write() as connection:
-            connection.execute(statement.values(last_used=now))
