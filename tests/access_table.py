@@ -1,7 +1,7 @@
 """The contract's table "Who may do what" as examples, for every broker that is to keep to it.
 
-Each account of `ACCOUNTS` is tried with each topic and each filter. Worker `w1` has the label `rack=3` and the GPU `GPU`,
-worker `w2` the label `rack=4`; the stranger is logged in with the client id `STRANGER_CLIENT_ID`.
+Each account of `ACCOUNTS` is tried with each topic and each filter. Worker `w1` has the label `rack=3` and the GPU
+`GPU`, worker `w2` the label `rack=4`; the stranger is logged in with the client id `STRANGER_CLIENT_ID`.
 """
 
 from __future__ import annotations
