@@ -13,6 +13,7 @@ import msgspec
 
 from gpumon.roles import STRANGER_NAME, Labels, Principal, Role
 
+REPEATED_WITHIN_S = 120.0
 _CREDENTIAL_CHARACTERS = 16
 
 
@@ -32,6 +33,15 @@ def worker(worker_id: str, token_sha256: str) -> Principal:
 def stranger(key_id: str) -> Principal:
     """Return the principal of a machine that shows this join key."""
     return Principal(STRANGER_NAME, Role.STRANGER, credential=key_id)
+
+
+def key_ends(expires: float, uses_left: int, last_used: float | None) -> float:
+    """Return until when a join key lets anybody log in to the broker.
+
+    One that is used up does so a little longer: the machine that has used it last may not have heard the answer, and is
+    given the same again. Nobody else gets anything from it (see `master.join_keys`).
+    """
+    return expires if uses_left > 0 else min(expires, (last_used or 0.0) + REPEATED_WITHIN_S)
 
 
 def credential_of(kept: str) -> str:
