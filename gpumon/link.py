@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gpumon.address import BrokerAddress
 from gpumon.errors import SettingError
+from gpumon.files import check_trusted_file
 from gpumon.log import OncePer
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Credentials:
     """Who logs in to the broker."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,8 @@ class MqttLink:
         self._connected.clear()
 
     def _tls_context(self) -> ssl.SSLContext:
+        if self._cafile is not None:
+            check_trusted_file(self._cafile)
         try:
             return ssl.create_default_context(cafile=str(self._cafile) if self._cafile else None)
         except (OSError, ssl.SSLError) as error:

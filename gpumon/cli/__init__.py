@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from gpumon.cli.private import keep_private
 from gpumon.errors import GpumonError
 from gpumon.log import configure_logging
 from gpumon.settings import Settings
@@ -76,6 +77,7 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
     config = getattr(arguments, "config", os.environ.get("GPUMON_CONFIG"))
     flags = {key: value for key, value in vars(arguments).items() if key in known}
     try:
+        keep_private()
         settings = load_settings(flags, os.environ, Path(config) if config else None)
         configure_logging(settings.log.level)
         return subcommand.run(arguments, settings)
