@@ -15,11 +15,12 @@ from gpumon.errors import GpumonError, InvalidTopicError
 from gpumon.roles import Labels, Principal, Role
 from gpumon.topics import check_worker_id
 from master.account_directory import AccountDirectory
+from master.account_mirror import AccountMirror, NoMirror
 from master.audit import BY_ITSELF, Actor, add_entry
 from master.limits import limit_for, limit_text
 from master.passwords import Passwords, is_api_token, new_password, new_token, token_digest
 from master.prepare import prepare
-from master.principals import labels_to_text, person
+from master.principals import labels_to_text, person, worker
 from master.sessions import end_sessions
 from master.store.engine import Store, upsert
 from master.store.models import RemovedWorkerRow, UserRow, WorkerRow, WorkerTokenRow, table_of
@@ -59,11 +60,13 @@ class WorkerAccount:
 class Accounts:
     """Makes, changes, lists and checks accounts, each in one short transaction; several processes may at once.
 
-    Every method raises StoreError where the database does not answer.
+    `mirror` is told of each change within its transaction, so that what it raises undoes the change. Every method
+    raises StoreError where the database does not answer.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, mirror: AccountMirror | None = None) -> None:
         self._store = store
+        self._mirror = mirror or NoMirror()
         self._passwords = Passwords()
         self._directory = AccountDirectory(store.data)
 
@@ -92,10 +95,11 @@ class Accounts:
         _check_role(role)
         limit = limit_for(role, commands_on)
         password, password_hash = self._chosen(password)
-        with self._store.write() as connection:
+        with self._changing() as connection:
             _check_free(connection, name)
             _insert_user(connection, name, role, password_hash, limit)
             add_entry(connection, by, "user.added", name, **_shown(name, role, limit))
+            self._mirror.put(Principal(name, role, limit), password)
         return password
 
     def change_user(
@@ -106,7 +110,7 @@ class Accounts:
         With another role and no limit given, it is what the new role has by itself. Raises AccountError: for an
         unknown name, a role that is not a person's, and another role for the last admin; LimitError.
         """
-        with self._store.write() as connection:
+        with self._changing() as connection:
             before = _user(connection, name)
             if before is None:
                 raise _unknown("user", name)
@@ -122,6 +126,7 @@ class Accounts:
                 add_entry(connection, by, "user.role", name, before=before.role.value, after=after_role.value)
             if limit != before.commands_on:
                 add_entry(connection, by, "user.limits", name, **_shown(name, after_role, limit))
+            self._mirror.change(Principal(name, after_role, limit))
         return User(name, after_role, before.created, limit)
 
     def set_password(
@@ -133,12 +138,14 @@ class Accounts:
         AccountError: for an unknown name and a password of fewer than 8 characters.
         """
         password, password_hash = self._chosen(password)
-        with self._store.write() as connection:
-            statement = update(UserRow).where(UserRow.name == name).values(password_hash=password_hash)
-            if connection.execute(statement).rowcount == 0:
+        with self._changing() as connection:
+            user = _user(connection, name)
+            if user is None:
                 raise _unknown("user", name)
+            connection.execute(update(UserRow).where(UserRow.name == name).values(password_hash=password_hash))
             add_entry(connection, by, "user.password", name)
             end_sessions(connection, name, by, but=keep_session)
+            self._mirror.put(Principal(name, user.role, user.commands_on), password)
         return password
 
     def remove_user(self, name: str, by: Actor = BY_ITSELF) -> None:
@@ -146,13 +153,14 @@ class Accounts:
 
         Raises AccountError: for an unknown name and for the last admin.
         """
-        with self._store.write() as connection:
+        with self._changing() as connection:
             user = _user(connection, name)
             if user is None:
                 raise _unknown("user", name)
             _check_not_last_admin(connection, user, "removing this one")
             connection.execute(delete(UserRow).where(UserRow.name == name))
             add_entry(connection, by, "user.removed", name)
+            self._mirror.remove(Principal(name, user.role))
 
     def users(self) -> list[User]:
         """Return all people, sorted by name."""
@@ -167,16 +175,18 @@ class Accounts:
         """
         check_name(worker_id)
         token = new_token()
-        with self._store.write() as connection:
+        with self._changing() as connection:
             let_worker_in(connection, worker_id, token, replace=replace)
+            self._mirror.put(worker(worker_id, token_digest(token)), token)
         return token
 
     def rotate_worker(self, worker_id: str) -> str:
         """Give a worker another token and return it. Raises AccountError: for an unknown worker."""
         token = new_token()
-        with self._store.write() as connection:
+        with self._changing() as connection:
             if not _set_token(connection, worker_id, token):
                 raise _unknown("worker", worker_id)
+            self._mirror.put(worker(worker_id, token_digest(token)), token)
         return token
 
     def remove_worker(self, worker_id: str) -> None:
@@ -184,13 +194,14 @@ class Accounts:
 
         Raises AccountError: for an unknown worker.
         """
-        with self._store.write() as connection:
+        with self._changing() as connection:
             account = delete(WorkerTokenRow).where(WorkerTokenRow.worker_id == worker_id)
             kept = select(WorkerRow.id).where(WorkerRow.id == worker_id)
             if connection.execute(account).rowcount == 0 and connection.execute(kept).first() is None:
                 raise _unknown("worker", worker_id)
             removed = {"worker_id": worker_id, "removed": time.time()}
             connection.execute(upsert(connection.dialect.name, table_of(RemovedWorkerRow)).values(removed))
+            self._mirror.remove(Principal(worker_id, Role.WORKER))
 
     def workers(self) -> list[WorkerAccount]:
         """Return all workers' accounts, sorted by id."""
@@ -208,13 +219,20 @@ class Accounts:
             if _count_admins(connection):
                 return None
         password, password_hash = self._chosen(None)
-        with self._store.write() as connection:
+        with self._changing() as connection:
             if _count_admins(connection):
                 return None
             _check_free(connection, FIRST_ADMIN)
             _insert_user(connection, FIRST_ADMIN, Role.ADMIN, password_hash, None)
             add_entry(connection, BY_ITSELF, "user.added", FIRST_ADMIN, role=Role.ADMIN.value)
+            self._mirror.put(Principal(FIRST_ADMIN, Role.ADMIN), password)
         return password
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        self._mirror.ready()
+        with self._store.write() as connection:
+            yield connection
 
     def _chosen(self, password: str | None) -> tuple[str, str]:
         """Return the password, a generated one for None, and its hash."""
@@ -231,14 +249,14 @@ class Accounts:
 
 
 @contextlib.contextmanager
-def open_accounts(data: DataFolder) -> Iterator[Accounts]:
+def open_accounts(data: DataFolder, mirror: AccountMirror | None = None) -> Iterator[Accounts]:
     """Give the accounts of a data folder, made ready where it is not, to a process that is no master.
 
     Raises StartError.
     """
     prepare(data)
     store = Store(data)
-    accounts = Accounts(store)
+    accounts = Accounts(store, mirror)
     try:
         yield accounts
     finally:
