@@ -16,7 +16,7 @@ from gpumon.roles import STRANGER_NAME, Principal, Role
 from master.account_reader import AccountReader, AccountsUnreadableError
 from master.account_snapshot import AccountSnapshot
 from master.passwords import Passwords, is_api_token, is_same, token_digest
-from master.principals import credential_of, person, stranger, worker
+from master.principals import credential_of, key_ends, person, stranger, worker
 from master.store.models import ApiTokenRow, JoinKeyRow, UserRow, WorkerTokenRow
 
 logger = logging.getLogger(__name__)
@@ -119,15 +119,16 @@ class AccountDirectory:
 
     def _stranger(self, key: str) -> Principal | None:
         digest = token_digest(key)
-        query = select(JoinKeyRow.id, JoinKeyRow.key_sha256, JoinKeyRow.expires, JoinKeyRow.uses_left)
+        key_end = JoinKeyRow.expires, JoinKeyRow.uses_left, JoinKeyRow.last_used
+        query = select(JoinKeyRow.id, JoinKeyRow.key_sha256, *key_end)
         try:
             with self._reader.connection() as connection:
                 row = connection.execute(query.where(JoinKeyRow.key_sha256 == digest)).one_or_none()
         except AccountsUnreadableError:
             return None
-        if row is None or not is_same(row.key_sha256, digest) or row.expires <= time.time() or row.uses_left < 1:
+        if row is None or not is_same(row.key_sha256, digest):
             return None
-        return stranger(row.id)
+        return stranger(row.id) if time.time() < key_ends(row.expires, row.uses_left, row.last_used) else None
 
     def _find(self, name: str) -> tuple[str | None, str | None, Principal | None]:
         """Return a worker's token as it is kept; else a person's password hash, and the principal that it makes."""

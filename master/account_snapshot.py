@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from gpumon.roles import Principal, Role
-from master.principals import credential_of, person, stranger, worker
+from master.principals import credential_of, key_ends, person, stranger, worker
 from master.store.models import ApiTokenRow, JoinKeyRow, SessionRow, UserRow, WorkerTokenRow
 
 
@@ -34,13 +34,14 @@ class AccountSnapshot:
         people = [person(name, role, on, credential_of(kept)) for name, role, on, kept in users]
         workers = connection.execute(select(WorkerTokenRow.worker_id, WorkerTokenRow.token_sha256))
         tokens = connection.execute(select(ApiTokenRow.id, ApiTokenRow.user_name, ApiTokenRow.expires))
-        keys = connection.execute(select(JoinKeyRow.id, JoinKeyRow.expires))
+        key_end = JoinKeyRow.expires, JoinKeyRow.uses_left, JoinKeyRow.last_used
+        keys = connection.execute(select(JoinKeyRow.id, *key_end))
         sessions = connection.execute(select(SessionRow.id_sha256, SessionRow.user_name, SessionRow.expires))
         return cls(
             people={found.name: found for found in people if found is not None},
             workers={worker_id: worker(worker_id, kept) for worker_id, kept in workers},
             tokens={token_id: (user_name, expires) for token_id, user_name, expires in tokens},
-            keys={row.id: row.expires for row in keys},
+            keys={row.id: key_ends(row.expires, row.uses_left, row.last_used) for row in keys},
             sessions={id_sha256: (user_name, expires) for id_sha256, user_name, expires in sessions},
         )
 
@@ -50,16 +51,13 @@ class AccountSnapshot:
         return self.people.get(name) if time.time() < expires else None
 
     def is_current(self, principal: Principal) -> bool:
-        """Tell whether who was let in as this principal would be let in as the same now.
-
-        A join key that is used up keeps its connections, which wait for their answer; it opens no new ones.
-        """
+        """Tell whether who was let in as this principal would be let in as the same now."""
         now = time.time()
         if principal.role is Role.WORKER:
             return self.workers.get(principal.name) == principal
         if principal.role is Role.STRANGER:
-            expires = self.keys.get(principal.credential)
-            return expires is not None and now < expires and principal == stranger(principal.credential)
+            end = self.keys.get(principal.credential)
+            return end is not None and now < end and principal == stranger(principal.credential)
         account = self.people.get(principal.name)
         if account is None or account == principal:
             return account is not None

@@ -168,7 +168,7 @@ class Accounts:
         with self._store.read() as connection:
             return [user for row in connection.execute(query) if (user := _user_of(row)) is not None]
 
-    def add_worker(self, worker_id: str, *, replace: bool = False) -> str:
+    def add_worker(self, worker_id: str, *, replace: bool = False, by: Actor = BY_ITSELF) -> str:
         """Add a worker and return its token, which is not kept; `replace` gives a known worker a new one.
 
         Raises AccountError: for an id that is taken or not allowed.
@@ -176,20 +176,22 @@ class Accounts:
         check_name(worker_id)
         token = new_token()
         with self._changing() as connection:
-            let_worker_in(connection, worker_id, token, replace=replace)
+            has_replaced = let_worker_in(connection, worker_id, token, replace=replace)
+            add_entry(connection, by, "worker.rotated" if has_replaced else "worker.added", worker_id)
             self._mirror.put(worker(worker_id, token_digest(token)), token)
         return token
 
-    def rotate_worker(self, worker_id: str) -> str:
+    def rotate_worker(self, worker_id: str, by: Actor = BY_ITSELF) -> str:
         """Give a worker another token and return it. Raises AccountError: for an unknown worker."""
         token = new_token()
         with self._changing() as connection:
             if not _set_token(connection, worker_id, token):
                 raise _unknown("worker", worker_id)
+            add_entry(connection, by, "worker.rotated", worker_id)
             self._mirror.put(worker(worker_id, token_digest(token)), token)
         return token
 
-    def remove_worker(self, worker_id: str) -> None:
+    def remove_worker(self, worker_id: str, by: Actor = BY_ITSELF) -> None:
         """Remove a worker's account; the running master forgets the worker, one without an account as well.
 
         Raises AccountError: for an unknown worker.
@@ -201,6 +203,7 @@ class Accounts:
                 raise _unknown("worker", worker_id)
             removed = {"worker_id": worker_id, "removed": time.time()}
             connection.execute(upsert(connection.dialect.name, table_of(RemovedWorkerRow)).values(removed))
+            add_entry(connection, by, "worker.removed", worker_id)
             self._mirror.remove(Principal(worker_id, Role.WORKER))
 
     def workers(self) -> list[WorkerAccount]:

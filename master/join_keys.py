@@ -17,6 +17,7 @@ from gpumon.files import read_secret
 from gpumon.joining import JoinRequest
 from master.account_mirror import AccountMirror, NoMirror
 from master.accounts import AccountError, check_name, let_worker_in
+from master.audit import Actor, add_entry
 from master.passwords import is_same, new_token, token_digest
 from master.principals import stranger, worker
 from master.store.engine import Store
@@ -24,6 +25,8 @@ from master.store.models import JoinKeyRow, UserRow, WorkerTokenRow
 
 PREFIX = "gpj_"
 LIFETIME_S = 86_400.0
+# Who joins says only by a key who it is, and the master does not hear its address.
+STRANGER = Actor(None, "mqtt")
 LONGEST_LIFETIME_S = 366 * 86_400.0
 MOST_USES = 100_000
 # How long keys that let nobody in any more are listed.
@@ -91,7 +94,7 @@ class JoinKeys:
 
     def make(
         self,
-        by: str,
+        by: Actor,
         *,
         uses: int = 1,
         lifetime_s: float = LIFETIME_S,
@@ -111,13 +114,25 @@ class JoinKeys:
             check_name(worker_id)
         self._mirror.ready()
         now, key = self._clock(), PREFIX + new_token()
-        made = JoinKey(f"k-{secrets.token_hex(4)}", now, by, now + lifetime_s, uses, None, worker_id, replaces)
+        made = JoinKey(
+            f"k-{secrets.token_hex(4)}", now, by.who or "gpumon", now + lifetime_s, uses, None, worker_id, replaces
+        )
         row = {name: getattr(made, name) for name in JoinKey.__slots__}
         with self._store.write() as connection:
             connection.execute(delete(JoinKeyRow).where(JoinKeyRow.expires < now - _KEPT_S))
             if worker_id is not None:
                 _check_can_join(connection, worker_id, replaces=replaces)
             connection.execute(insert(JoinKeyRow).values({**row, "key_sha256": token_digest(key)}))
+            add_entry(
+                connection,
+                by,
+                "join_key.made",
+                made.id,
+                uses=uses,
+                expires=made.expires,
+                worker_id=worker_id,
+                replaces=replaces,
+            )
             self._mirror.put(stranger(made.id), key)
         return made, key
 
@@ -127,12 +142,13 @@ class JoinKeys:
             rows = connection.execute(select(JoinKeyRow.__table__).order_by(JoinKeyRow.created.desc()))
             return [_key_of(row) for row in rows]
 
-    def revoke(self, key_id: str) -> None:
+    def revoke(self, key_id: str, by: Actor) -> None:
         """Remove a key; workers that have joined with it stay. Raises JoinKeyError: for an unknown one."""
         self._mirror.ready()
         with self._store.write() as connection:
             if connection.execute(delete(JoinKeyRow).where(JoinKeyRow.id == key_id)).rowcount == 0:
                 raise JoinKeyError(f"there is no join key {key_id!r}: see gpumon join-key list")
+            add_entry(connection, by, "join_key.revoked", key_id)
             self._mirror.remove(stranger(key_id))
 
     def use(self, request: JoinRequest) -> Joined:
@@ -169,6 +185,15 @@ class JoinKeys:
             )
         except AccountError as error:
             raise JoinRefusedError(str(error), key.id) from error  # the use above is undone with the transaction
+        add_entry(
+            connection,
+            STRANGER,
+            "worker.joined",
+            worker_id,
+            hostname=request.hostname,
+            join_key=key.id,
+            replaced=has_replaced,
+        )
         self._mirror.put(worker(worker_id, token_digest(token)), token)
         return Joined(worker_id, key.id, token, has_replaced=has_replaced)
 

@@ -227,16 +227,23 @@ def test_a_tokens_use_is_noted_once_a_minute(accounts: Accounts, store: Store) -
     assert tokens.of("eve")[0].last_used == first
 
 
-def test_a_join_key_lets_strangers_in_while_it_has_uses_left(directory: AccountDirectory, store: Store) -> None:
+def test_a_join_key_lets_strangers_in_while_it_has_uses_left(
+    directory: AccountDirectory, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_key(store, uses=1)
     stranger = let_in(directory, "join", KEY)
     assert stranger == Principal("join", Role.STRANGER, credential="k-1")
     for wrong in ("", KEY + "x", "k-1", token_digest(KEY)):
         assert directory.authenticate("join", wrong) is None
     with store.write() as connection:
-        connection.execute(update(JoinKeyRow).values(uses_left=0))
-    assert directory.authenticate("join", KEY) is None
+        connection.execute(update(JoinKeyRow).values(uses_left=0, last_used=time.time()))
     assert directory.outdated([stranger]) == set()  # it waits for the answer
+    assert directory.authenticate("join", KEY) == stranger  # or has not heard it, and asks again
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 125)
+    assert directory.outdated([stranger]) == {stranger}
+    assert directory.authenticate("join", KEY) is None
+    monkeypatch.undo()
     with store.write() as connection:
         connection.execute(delete(JoinKeyRow))
     assert directory.outdated([stranger]) == {stranger}
