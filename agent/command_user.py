@@ -22,12 +22,12 @@ class CommandUser:
     gid: int
     groups: tuple[int, ...]
     home: str
-    shell: str
+    login_shell: str
 
     @property
     def variables(self) -> Mapping[str, str]:
         """What a log-in as this user sets (login(1))."""
-        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.login_shell}
 
 
 def command_user(name: str | None) -> CommandUser | None:
@@ -53,7 +53,7 @@ def command_user(name: str | None) -> CommandUser | None:
         gid=entry.pw_gid,
         groups=tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)),
         home=entry.pw_dir or "/",
-        shell=entry.pw_shell or "/bin/sh",
+        login_shell=entry.pw_shell or "/bin/sh",
     )
     _try(user)
     return user

@@ -314,7 +314,7 @@ class MqttLink:
     def _back_off(self) -> None:
         longest = min(FIRST_RETRY_S * 2**self._attempts, LONGEST_RETRY_S)
         self._attempts = min(self._attempts + 1, 10)
-        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret
+        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret  # nosec B311
         self._client.reconnect_delay_set(delay, delay)
 
 

@@ -11,7 +11,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 TOKEN_BYTES = 32
-API_TOKEN_PREFIX = "gpt_"  # noqa: S105 - no secret: by it a token found in a file or a log is known for what it is
+# No secret: by it a token that is found in a file or a log is known for what it is.
+API_TOKEN_PREFIX = "gpt_"  # noqa: S105  # nosec B105
 _API_TOKEN_CHARACTERS = 43  # 256 bits in URL-safe base64
 _GENERATED_BYTES = 12
 # A verification takes 64 MiB (argon2-cffi's defaults, RFC 9106 section 4): not one for every thread of the page.

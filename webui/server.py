@@ -20,7 +20,8 @@ BACKLOG = 512
 KEEP_ALIVE_S = 30
 IDLE_CONNECTIONS = 1000
 STOP_TIMEOUT_S = 6
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where gunicorn keeps its heartbeat, so that a slow disk cannot stall it
+# Where gunicorn keeps its heartbeat, so that a slow disk cannot stall it.
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # nosec B108
 
 
 class Served(Protocol):
