@@ -48,7 +48,6 @@ class Mosquitto:
 
     port: int
     folder: Path
-    process: subprocess.Popen[bytes]
 
     @property
     def accounts(self) -> Path:
@@ -83,8 +82,8 @@ def running_mosquitto(folder: Path, port: int | None = None) -> Iterator[Mosquit
         f"user {getpass.getuser()}\nlistener {port} 127.0.0.1\nallow_anonymous false\npersistence false\n"
         f"plugin {plugin}\nplugin_opt_config_file {folder / 'dynamic-security.json'}\n"
     )
-    with mosquitto_process(configuration, port) as process:
-        yield Mosquitto(port, folder, process)
+    with mosquitto_process(configuration, port):
+        yield Mosquitto(port, folder)
 
 
 @contextlib.contextmanager
@@ -158,7 +157,9 @@ def client(
     cafile: Path | None = None,
 ) -> Iterator[Client]:
     """Log in. Raises RefusedError."""
-    mqtt = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311)
+    mqtt = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311, reconnect_on_failure=False
+    )
     it = Client(mqtt)
     answer: list[bool] = []
     answered = threading.Event()
@@ -176,7 +177,6 @@ def client(
     mqtt.on_connect = connected
     mqtt.on_message = lambda _c, _u, m: it.messages.put((m.topic, bytes(m.payload)))
     mqtt.on_subscribe = lambda _c, _u, _m, codes, _p: it.granted.extend(int(code.value) for code in codes)
-    mqtt.reconnect_delay_set(60, 60)  # who is cut off stays so
     mqtt.connect("127.0.0.1", port)
     mqtt.loop_start()
     try:
