@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES
 from gpumon.errors import GpumonError
+from master.commands import Caller
 from master.events import (
     BrokerLinkChanged,
     CommandChanged,
@@ -231,7 +232,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
             return LOG_IN_FIRST if principal is None else NOT_ALLOWED
         try:
             asked = msgspec.convert(data, RunRequest)
-            record = context().master.commands.run(asked.command, asked.workers, principal.name, asked.timeout_s)
+            record = context().master.commands.run(asked.command, asked.workers, Caller(principal), asked.timeout_s)
         except (GpumonError, msgspec.ValidationError) as error:
             return {"error": str(error)}
         return {"id": record.id}
@@ -243,7 +244,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
             return LOG_IN_FIRST if principal is None else NOT_ALLOWED
         try:
             asked = msgspec.convert(data, CancelRequest)
-            context().master.commands.cancel(asked.id, principal.name, asked.workers)
+            context().master.commands.cancel(asked.id, Caller(principal), asked.workers)
         except (GpumonError, msgspec.ValidationError) as error:
             return {"error": str(error)}
         return {}

@@ -14,9 +14,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gpumon.address import BrokerAddress
 from gpumon.datafolder import DataFolder
+from gpumon.roles import Principal, Role
 from gpumon.settings import Settings
+from master.commands import Caller
 from master.master import Master
 from tests.support import eventually
+
+RESEARCH = Caller(Principal("research", Role.OPERATOR), "page", "192.0.2.7")
 
 
 def sample(seq: int = 0, at: float | None = None, **changes: Any) -> dict[str, Any]:

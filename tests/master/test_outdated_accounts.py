@@ -16,9 +16,13 @@ from master.account_directory import AccountDirectory
 from master.account_snapshot import AccountSnapshot
 from master.accounts import Accounts
 from master.api_tokens import ApiTokens, TokenError
+from master.last_uses import LastUses
 from master.passwords import token_digest
+from master.sessions import PageSessions
 from master.store.engine import Store
 from master.store.models import ApiTokenRow, JoinKeyRow, UserRow
+from master.store.writer import Writer
+from tests.support import eventually
 
 KEY = "gpj_a-join-key"
 
@@ -216,15 +220,25 @@ def test_nobody_revokes_anothers_token(accounts: Accounts, store: Store) -> None
     assert ApiTokens(store).of("eve") == [made]
 
 
-def test_a_tokens_use_is_noted_once_a_minute(accounts: Accounts, store: Store) -> None:
+def test_uses_of_tokens_and_sessions_are_noted_once_in_a_while(accounts: Accounts, store: Store) -> None:
     accounts.add_user("eve", Role.OPERATOR)
-    tokens = ApiTokens(store)
+    tokens, sessions = ApiTokens(store), PageSessions(store)
     made, _ = tokens.make("eve", "scripts")
-    tokens.note_use(made.id)
-    first = tokens.of("eve")[0].last_used
-    tokens.note_use(made.id)
-    assert first is not None
-    assert tokens.of("eve")[0].last_used == first
+    secret = sessions.open("eve", 3600, "192.0.2.1", "Firefox")
+    opened = sessions.of("eve")[0].last_seen
+    writer = Writer(store)
+    writer.start()
+    uses = LastUses(writer)
+    for _ in range(3):
+        uses.token(made.id)
+        uses.session(token_digest(secret))
+    eventually(lambda: tokens.of("eve")[0].last_used)
+    eventually(lambda: sessions.of("eve")[0].last_seen > opened)
+    noted = tokens.of("eve")[0].last_used
+    uses.token(made.id)
+    assert writer.flush()
+    writer.stop()
+    assert tokens.of("eve")[0].last_used == noted
 
 
 def test_a_join_key_lets_strangers_in_while_it_has_uses_left(

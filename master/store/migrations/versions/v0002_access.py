@@ -84,6 +84,12 @@ def _create_audit() -> None:
                 f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
                 "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
             )
+        # REPLACE deletes without asking the trigger for DELETE, so a number that is there is refused before.
+        op.execute(
+            "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+            "WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+        )
     else:
         op.execute(
             "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
