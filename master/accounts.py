@@ -198,12 +198,11 @@ class Accounts:
         """
         with self._changing() as connection:
             account = delete(WorkerTokenRow).where(WorkerTokenRow.worker_id == worker_id)
-            kept = select(WorkerRow.id).where(WorkerRow.id == worker_id)
+            already = select(RemovedWorkerRow.worker_id)
+            kept = select(WorkerRow.id).where(WorkerRow.id == worker_id, WorkerRow.id.not_in(already))
             if connection.execute(account).rowcount == 0 and connection.execute(kept).first() is None:
                 raise _unknown("worker", worker_id)
-            removed = {"worker_id": worker_id, "removed": time.time()}
-            connection.execute(upsert(connection.dialect.name, table_of(RemovedWorkerRow)).values(removed))
-            add_entry(connection, by, "worker.removed", worker_id)
+            leave_word(connection, worker_id, by)
             self._mirror.remove(Principal(worker_id, Role.WORKER))
 
     def workers(self) -> list[WorkerAccount]:
@@ -289,6 +288,13 @@ def let_worker_in(
     _check_free(connection, worker_id)
     connection.execute(insert(WorkerTokenRow).values({"worker_id": worker_id, "created": time.time(), **row}))
     return False
+
+
+def leave_word(connection: Connection, worker_id: str, by: Actor) -> None:
+    """Have the running master forget a worker, within the write transaction that shuts it out."""
+    removed = {"worker_id": worker_id, "removed": time.time()}
+    connection.execute(upsert(connection.dialect.name, table_of(RemovedWorkerRow)).values(removed))
+    add_entry(connection, by, "worker.removed", worker_id)
 
 
 def check_name(name: str) -> None:

@@ -29,9 +29,9 @@ from master.fleet import Fleet
 from master.foreign_access import foreign_access
 from master.foreign_sync import ForeignSync
 from master.ingest import Ingest
-from master.last_uses import LastUses
 from master.join_desk import JoinDesk
 from master.join_keys import JoinKeys
+from master.last_uses import LastUses
 from master.ledger import Ledger
 from master.prepare import instance_of, prepare
 from master.removals import Removals
@@ -187,6 +187,7 @@ class Master:
         self._prune()
         self._link = self._new_link()
         self._removals.attach(self._link)
+        self._removals.look()
         self._ingest.attach(self._link)
         self.joining.attach(self._link)
         self.joining.start()
