@@ -135,15 +135,14 @@ class DynamicSecurity:
             return data
 
     def tell(self, command: dict[str, Any]) -> None:
-        """Send a command that makes the plugin close this very connection, so that no answer comes.
+        """Send a command for which the plugin may close this very connection before it has answered.
 
         Raises DynamicSecurityError: when it cannot be sent.
         """
         with self._asking:
-            link = self._listening_link()
-            link.publish(CONTROL, _encoded([command]), qos=1)
+            link, (tag,) = self._listening_link(), self._send([command])
             deadline = time.monotonic() + ANSWER_TIMEOUT_S
-            while link.is_connected and time.monotonic() < deadline:
+            while link.is_connected and tag not in self._answers and time.monotonic() < deadline:
                 time.sleep(0.02)
             link.stop()
             self._link = None
@@ -158,20 +157,26 @@ class DynamicSecurity:
                 return rows
 
     def _ask_some(self, commands: Sequence[dict[str, Any]]) -> list[_Answer]:
-        link = self._listening_link()
-        tags = [secrets.token_hex(8) for _ in commands]
-        tagged = [{**command, "correlationData": tag} for command, tag in zip(commands, tags, strict=True)]
+        tags = self._send(commands)
         with self._arrived:
-            self._answers = {}
-            # QoS 0: a command that waited for the connection to come back would be run when nobody expects it.
-            if not link.publish(CONTROL, _encoded(tagged)):
-                raise DynamicSecurityError(f"the connection to the broker at {self.address} was lost: try again")
             if not self._arrived.wait_for(lambda: set(tags) <= set(self._answers), ANSWER_TIMEOUT_S):
                 raise DynamicSecurityError(
                     f"the broker at {self.address} does not answer for its accounts: is mosquitto's dynamic-security "
                     f"plugin loaded there, and may {self.username} administer it?"
                 )
             return [self._answers[tag] for tag in tags]
+
+    def _send(self, commands: Sequence[dict[str, Any]]) -> list[str]:
+        """Send commands in one message and return what their answers will carry."""
+        link = self._listening_link()
+        tags = [secrets.token_hex(8) for _ in commands]
+        tagged = [{**command, "correlationData": tag} for command, tag in zip(commands, tags, strict=True)]
+        with self._arrived:
+            self._answers = {}
+        # QoS 0: a command that waited for the connection to come back would be run when nobody expects it.
+        if not link.publish(CONTROL, msgspec.json.encode({"commands": tagged})):
+            raise DynamicSecurityError(f"the connection to the broker at {self.address} was lost: try again")
+        return tags
 
     def _listening_link(self) -> MqttLink:
         if self._link is None:
@@ -191,7 +196,7 @@ class DynamicSecurity:
     def _received(self, message: InboundMessage) -> None:
         try:
             answers = msgspec.json.decode(message.payload, type=_Answers).responses
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return  # whatever it is, it answers nothing that was asked
         with self._arrived:
             self._answers.update({answer.correlationData: answer for answer in answers if answer.correlationData})
@@ -200,7 +205,3 @@ class DynamicSecurity:
 
 def _acl(line: dict[str, Any]) -> Acl:
     return Acl(line["acltype"], line["topic"], line.get("allow", False), line.get("priority", 0))
-
-
-def _encoded(commands: Sequence[dict[str, Any]]) -> bytes:
-    return msgspec.json.encode({"commands": commands})

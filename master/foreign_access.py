@@ -23,12 +23,20 @@ from master.foreign_roles import Acls, ForeignRoles, Told, WantedClient, user_na
 
 logger = logging.getLogger(__name__)
 
-_THERE = "Role already exists"
+_THERE = ("Role already exists", "Client already exists")
 _GONE = ("Client not found", "Role not found")
 
 
 class ForeignAccessError(GpumonError):
     """An account that cannot be kept at the broker; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is at the broker: clients by user name, and what each role may do."""
+
+    clients: Mapping[str, BrokerClient]
+    roles: Mapping[str, Acls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +73,18 @@ class ForeignAccess:
         Raises ForeignAccessError: when somebody else's client has that name.
         """
         name = user_name(principal)
-        present = self._present(name)
+        self._present(name)
         wanted = self._roles.client(principal, {})
-        shared = self._roles.shared()
-        needed = {role.rolename for role in wanted.roles}
+        # Roles come by modifyClient: with those of createClient, mosquitto 2.0.11 does not close the connections of a
+        # client whose role is changed, and keeps a pointer to a role that is deleted.
         self._broker.ask(
-            [_create_role(role, acls) for role, acls in {**shared, **wanted.own_roles}.items() if role in needed],
-            accepting=(_THERE,),
+            [
+                *self._missing_roles(wanted),
+                {"command": "createClient", "username": name},
+                {"command": "modifyClient", "username": name, "password": secret, **_described(wanted)},
+            ],
+            accepting=_THERE,
         )
-        verb = "modifyClient" if present else "createClient"
-        self._broker.ask([{"command": verb, "username": name, "password": secret, **_described(wanted)}])
 
     def change(self, principal: Principal) -> None:
         """Give a client the roles that go with the account now; one that is missing there stays so."""
@@ -83,11 +93,10 @@ class ForeignAccess:
         if present is None:
             return
         wanted = self._roles.client(principal, {})
-        own = [_create_role(role, acls) for role, acls in wanted.own_roles.items()]
         # A limit grants nothing until the master has seen which workers it stands for.
         emptied = [_modify_role(role, acls) for role, acls in wanted.own_roles.items()]
-        self._broker.ask([*own, *emptied], accepting=(_THERE,))
-        self._broker.ask([{"command": "modifyClient", "username": name, **_described(wanted)}])
+        described = {"command": "modifyClient", "username": name, **_described(wanted)}
+        self._broker.ask([*self._missing_roles(wanted), *emptied, described], accepting=_THERE)
 
     def remove(self, principal: Principal) -> None:
         """Remove a client with the roles that were its own, and close its connections; one that is gone is fine."""
@@ -97,34 +106,34 @@ class ForeignAccess:
             own = [role.rolename for role in present.roles if self._roles.is_own(role.rolename)]
             self._broker.ask([_delete_client(name), *(_delete_role(role) for role in own)], accepting=_GONE)
 
-    def present(self) -> dict[str, BrokerClient]:
-        """Return all clients at the broker, somebody else's too."""
-        return self._broker.clients()
+    def present(self) -> Present:
+        """Return all clients and roles at the broker, somebody else's too."""
+        return Present(self._broker.clients(), self._broker.roles())
 
-    def set_right(
-        self, present: Mapping[str, BrokerClient], principals: Iterable[Principal], told: Mapping[str, Told]
-    ) -> Drift:
+    def set_right(self, present: Present, principals: Iterable[Principal], told: Mapping[str, Told]) -> Drift:
         """Make roles and clients at the broker what they should be, and tell what differed.
 
-        `present` must have been read before the accounts: a client that is made in between is then left alone.
+        `present` must have been read before the accounts: what is made in between is then left alone.
         """
         self._let_master_in()
         accounts = {user_name(principal): self._roles.client(principal, told) for principal in principals}
-        ours = {name for name, client in present.items() if self._is_ours(client)} - {self._broker.username}
-        self._set_roles(accounts.values())
-        changes = [
-            {"command": "modifyClient", "username": name, **_described(accounts[name])}
-            for name in sorted(ours & accounts.keys())
-            if _differs(present[name], accounts[name])
-        ]
+        clients = present.clients
+        ours = {name for name, client in clients.items() if self._is_ours(client)} - {self._broker.username}
+        roles = dict(self._roles.shared())
+        for account in accounts.values():
+            roles.update(account.own_roles)
+        self._set_roles(present.roles, roles)
+        changed = sorted(name for name in ours & accounts.keys() if _differs(clients[name], accounts[name]))
+        changes = [{"command": "modifyClient", "username": name, **_described(accounts[name])} for name in changed]
         removed = sorted(ours - accounts.keys())
-        self._broker.ask([*changes, *(_delete_client(name) for name in removed)], accepting=_GONE)
-        self._drop_roles(accounts.values())
+        idle = [name for name in present.roles if self._roles.is_own(name) and name not in roles]
+        commands = [*changes, *(_delete_client(name) for name in removed), *(_delete_role(name) for name in idle)]
+        self._broker.ask(commands, accepting=_GONE)
         return Drift(
-            changed=tuple(change["username"] for change in changes),
+            changed=tuple(changed),
             removed=tuple(removed),
-            missing=tuple(sorted(accounts.keys() - present.keys())),
-            taken=tuple(sorted((accounts.keys() & present.keys()) - ours)),
+            missing=tuple(sorted(accounts.keys() - clients.keys())),
+            taken=tuple(sorted((accounts.keys() & clients.keys()) - ours)),
         )
 
     def _present(self, name: str) -> BrokerClient | None:
@@ -147,26 +156,21 @@ class ForeignAccess:
         own = broker.client(broker.username)
         if own is None or any(role.rolename == name for role in own.roles):
             return
-        broker.ask([_create_role(name, self._roles.shared()[name])], accepting=(_THERE,))
+        broker.ask([_create_role(name, self._roles.shared()[name])], accepting=_THERE)
         broker.tell({"command": "addClientRole", "username": broker.username, "rolename": name})
 
-    def _set_roles(self, clients: Iterable[WantedClient]) -> None:
-        wanted = dict(self._roles.shared())
-        for client in clients:
-            wanted.update(client.own_roles)
-        present = self._broker.roles()
+    def _missing_roles(self, client: WantedClient) -> list[dict[str, Any]]:
+        """Return commands that make this client's roles where they are not there yet."""
+        every = {**self._roles.shared(), **client.own_roles}
+        return [_create_role(role.rolename, every[role.rolename]) for role in client.roles]
+
+    def _set_roles(self, present: Mapping[str, Acls], wanted: Mapping[str, Acls]) -> None:
         new = [_create_role(name, acls) for name, acls in wanted.items() if name not in present]
-        others = {name: acls for name, acls in wanted.items() if present.get(name, acls) != acls}
-        masters = others.pop(self._roles.master, None)
-        changed = [_modify_role(name, acls) for name, acls in others.items()]
-        self._broker.ask([*new, *changed], accepting=(_THERE,))
+        changed = {name: acls for name, acls in wanted.items() if present.get(name, acls) != acls}
+        masters = changed.pop(self._roles.master, None)
+        self._broker.ask([*new, *(_modify_role(name, acls) for name, acls in changed.items())], accepting=_THERE)
         if masters is not None:
             self._broker.tell(_modify_role(self._roles.master, masters))
-
-    def _drop_roles(self, clients: Iterable[WantedClient]) -> None:
-        wanted = {name for client in clients for name in client.own_roles}
-        idle = [name for name in self._broker.roles() if self._roles.is_own(name) and name not in wanted]
-        self._broker.ask([_delete_role(name) for name in idle], accepting=_GONE)
 
 
 def foreign_access(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from gpumon.errors import GpumonError
 from gpumon.log import OncePer
@@ -22,7 +22,6 @@ from master.foreign_access import Drift, ForeignAccess
 from master.foreign_roles import Told
 from master.principals import stranger
 from master.store.engine import Store
-from master.store.models import JoinKeyRow
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +118,7 @@ class ForeignSync:
 
 
 def read_principals(connection: Connection) -> list[Principal]:
-    """Return everybody who may log in at the broker now: people, workers, and join keys that can still be used."""
-    snapshot = AccountSnapshot.read(connection)
-    usable = select(JoinKeyRow.id).where(JoinKeyRow.uses_left > 0, JoinKeyRow.expires > time.time())
-    keys = [stranger(key_id) for key_id in connection.execute(usable.order_by(JoinKeyRow.id)).scalars()]
+    """Return everybody who may log in at the broker now: people, workers, and join keys that let somebody in."""
+    snapshot, now = AccountSnapshot.read(connection), time.time()
+    keys = [stranger(key_id) for key_id, end in sorted(snapshot.keys.items()) if now < end]
     return [*snapshot.people.values(), *snapshot.workers.values(), *keys]
