@@ -34,6 +34,8 @@ def parse_broker_address(text: str) -> BrokerAddress:
     anything else; the page's own address is answered with the line to use instead.
     """
     text = text.strip()
+    if "@" in text:  # before anything that says what is wrong with the rest, and shows it
+        raise SettingError("give the user and password with --username and --password-file, not in the address")
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         host, port = parts.hostname, parts.port
@@ -45,8 +47,6 @@ def parse_broker_address(text: str) -> BrokerAddress:
         raise SettingError(f"{text!r} is no broker address: use HOST, mqtt://HOST or mqtts://HOST")
     if not _can_be_a_name(host):
         raise SettingError(f"{text!r} is no broker address: {host!r} is no name of a machine")
-    if parts.username or parts.password:
-        raise SettingError("give the user and password with --username and --password-file, not in the address")
     tls = parts.scheme == "mqtts" or (not parts.scheme and host not in _THIS_MACHINE)
     return BrokerAddress(host=host, port=port or (TLS_PORT if tls else PLAIN_PORT), tls=tls)
 

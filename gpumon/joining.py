@@ -77,7 +77,10 @@ class JoinLine:
         content = _Content(
             address.host, address.port, address.tls, self.key, self.ca, self.base, self.username, self.client_id
         )
-        packed = msgspec.msgpack.encode(content)
+        try:
+            packed = msgspec.msgpack.encode(content)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise JoinLineError("the join line cannot be made: its address or key is none") from error
         body = base64.urlsafe_b64encode(_checksum(packed) + packed).rstrip(b"=").decode()
         line = f"gpumon{VERSION}.{body}"
         parse_join_line(line)
