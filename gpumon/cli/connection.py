@@ -15,6 +15,15 @@ from gpumon.settings import Settings
 
 MASTER_USER = "master"
 
+# What a subcommand takes that reaches the master's broker, or changes accounts.
+BROKER_SETTINGS = (
+    "broker.url",
+    "broker.username",
+    "broker.password_file",
+    "broker.cafile",
+    "broker.dynamic_security",
+)
+
 
 def data_folder(settings: Settings) -> DataFolder:
     """Return the data folder, made where it is not there yet.

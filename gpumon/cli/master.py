@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import data_folder, masters_way_in
+from gpumon.cli.accounts import accounts_of
+from gpumon.cli.connection import BROKER_SETTINGS, data_folder, masters_way_in
 from gpumon.cli.up import check_host
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
-from master.accounts import open_accounts
 from master.master import Master, prepare
 from webui.app import WebUi
 from webui.server import serve
@@ -24,10 +24,7 @@ SETTINGS = (
     "page.session_hours",
     "mqtt.port",
     "mqtt.base",
-    "broker.url",
-    "broker.username",
-    "broker.password_file",
-    "broker.cafile",
+    *BROKER_SETTINGS,
     "master.save_interval_s",
     "master.command_days",
 )
@@ -52,7 +49,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show_first_login(settings: Settings, data: DataFolder) -> None:
-    with open_accounts(data) as accounts:
+    with accounts_of(settings, data) as accounts:
         password = accounts.first_login()
     page = f"http://{settings.host or '127.0.0.1'}:{settings.page.port}"
     if password is None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import data_folder, stop_on_signals
+from gpumon.cli.connection import BROKER_SETTINGS, data_folder, stop_on_signals
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
@@ -25,10 +25,7 @@ SETTINGS = (
     "page.insecure_http",
     "mqtt.port",
     "mqtt.base",
-    "broker.url",
-    "broker.username",
-    "broker.password_file",
-    "broker.cafile",
+    *BROKER_SETTINGS,
     "agent.worker_id",
     "agent.interval_s",
     "agent.source",

@@ -7,13 +7,13 @@ import getpass
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import data_folder
+from gpumon.cli.accounts import accounts_of
+from gpumon.cli.connection import BROKER_SETTINGS, data_folder
 from gpumon.errors import SettingError
 from gpumon.roles import Role
 from gpumon.settings import Settings
-from master.accounts import open_accounts
 
-SETTINGS: tuple[str, ...] = ()
+SETTINGS = BROKER_SETTINGS
 PEOPLES_ROLES = (Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.INTEGRATION)
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change or show people's accounts."""
-    with open_accounts(data_folder(settings)) as accounts:
+    with accounts_of(settings, data_folder(settings)) as accounts:
         if arguments.action == "list":
             for user in accounts.users():
                 print(f"{user.name}\t{user.role.value}")

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpumon.address import address_for_agents
-from gpumon.cli.connection import data_folder
+from gpumon.cli.accounts import accounts_of
+from gpumon.cli.connection import BROKER_SETTINGS, data_folder
 from gpumon.datafolder import DataFolder
 from gpumon.files import make_folder, write_secret
 from gpumon.settings import Settings
-from master.accounts import Accounts, open_accounts
+from master.accounts import Accounts
 
-SETTINGS = ("mqtt.port", "broker.url")
+SETTINGS = ("mqtt.port", *BROKER_SETTINGS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change or show the workers' accounts."""
     data = data_folder(settings)
-    with open_accounts(data) as accounts:
+    with accounts_of(settings, data) as accounts:
         if arguments.action == "list":
             for account in accounts.workers():
                 print(account.worker_id)
