@@ -19,7 +19,7 @@ from agent.runner import CommandRunner
 from agent.samplers.base import Inventory, Sampler
 from agent.sampling import CardMemory, Sample, Sampling
 from gpumon.address import BrokerAddress
-from gpumon.link import InboundMessage, MqttLink, Will
+from gpumon.link import Credentials, InboundMessage, MqttLink, Will
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE, Event, HostReading, Info, Metrics
 from gpumon.settings import AgentSettings
 from gpumon.topics import Channel, Topics
@@ -119,6 +119,15 @@ class WorkerNode:
             self._link.flush(STOP_LINK_S)
         self._runner.close()
         self._link.stop(STOP_LINK_S)
+
+    @property
+    def is_login_refused(self) -> bool:
+        """Whether the broker knows neither this worker nor its token (any more)."""
+        return self._link.is_login_refused
+
+    def log_in_with(self, credentials: Credentials) -> None:
+        """Show another token from the next connect on; what is queued and running goes on."""
+        self._link.log_in_with(credentials)
 
     def sampled(self, sample: Sample) -> None:
         """Publish a sample; see SampleListener."""
