@@ -42,6 +42,11 @@ class DataFolder:
         """The folder of gpumon's own authority, `ca.crt` and `ca.key`, and its server certificate."""
         return self.root / "tls"
 
+    @property
+    def authority(self) -> Path:
+        """The certificate of gpumon's own authority, which agents and others verify the server with."""
+        return self.certificates / "ca.crt"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
         return self.root / "agent" / worker_id

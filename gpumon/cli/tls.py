@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from broker.server_tls import CertificateSource, GivenCertificate, OwnCertificate, ServerTls
+from broker.server_tls import LOOKED_AFTER_EVERY_S, CertificateSource, GivenCertificate, OwnCertificate, ServerTls
 from gpumon.address import is_for_every_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.machine import machine_names
 from gpumon.settings import Settings
+
+__all__ = ["LOOKED_AFTER_EVERY_S", "ServerTls", "certificate_names", "server_tls"]
 
 
 def server_tls(settings: Settings, data: DataFolder) -> ServerTls:
