@@ -68,15 +68,15 @@ class Accounts:
         self._store = store
         self._mirror = mirror or NoMirror()
         self._passwords = Passwords()
-        self._directory = AccountDirectory(store.data)
+        self.directory = AccountDirectory(store.data)
 
     def close(self) -> None:
         """Close what `authenticate` has opened; safe to call twice."""
-        self._directory.close()
+        self.directory.close()
 
     def authenticate(self, username: str, password: str) -> Principal | None:
         """Return who this is, None for a wrong name or password (which takes as long to say for both)."""
-        return self._directory.authenticate(username, password)
+        return self.directory.authenticate(username, password)
 
     def add_user(
         self,

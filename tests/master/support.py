@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +92,11 @@ class Publisher:
         self._client.publish(topic, data, qos=1, retain=retain).wait_for_publish(10)
 
     def hear(self, topic_filter: str) -> None:
-        """Subscribe; what comes is in `received`."""
+        """Subscribe, and wait until that is confirmed; what comes is in `received`."""
+        confirmed = threading.Event()
+        self._client.on_subscribe = lambda *_: confirmed.set()
         self._client.subscribe(topic_filter, 1)
+        assert confirmed.wait(10)
 
     def stop(self) -> None:
         """Disconnect."""
