@@ -47,6 +47,11 @@ class DataFolder:
         """The certificate of gpumon's own authority, which agents and others verify the server with."""
         return self.certificates / "ca.crt"
 
+    @property
+    def reach(self) -> Path:
+        """How workers reach the broker, as the master has said at its last start; nothing in it is secret."""
+        return self.root / "reach.json"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
         return self.root / "agent" / worker_id

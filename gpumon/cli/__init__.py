@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     "run": ("gpumon.cli.run", "run a command on one worker or on many"),
     "user": ("gpumon.cli.user", "add, list and remove people's accounts"),
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
+    "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
 EVERYWHERE = ("data", "log.level")

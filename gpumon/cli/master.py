@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gpumon.address import page_address, page_has_tls
 from gpumon.cli.accounts import accounts_of
 from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
+from gpumon.cli.reach import note_reach
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
@@ -48,6 +49,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     certificate = _certificate(settings, data)
     tls = None if certificate is None else certificate.open()
     prepare(data)
+    note_reach(settings, data)
     _show_first_login(settings, data, certificate)
     session_key = ensure_secret(data.session_secret)
     page = WebUi(Master(settings, data, address, credentials, cafile), settings, session_key)
@@ -107,7 +109,7 @@ def _show_first_login(settings: Settings, data: DataFolder, certificate: ServerT
     if sys.stdout.isatty():
         lines += [
             f"log in as admin with the password {password} (shown this once)",
-            f"add a worker with: {sys.argv[0]} worker add NAME",
+            f"let a machine join with the line that this prints: {sys.argv[0]} join-key",
         ]
         print("\n" + "\n".join(lines) + "\n", flush=True)
         return
