@@ -141,6 +141,13 @@ class Client:
                 return topics
             topics.append(topic)
 
+    def until_topic(self, topic: str) -> bytes:
+        """Return the payload of the next message on this topic."""
+        while True:
+            came, payload = self.messages.get(timeout=10)
+            if came == topic:
+                return payload
+
     @property
     def is_connected(self) -> bool:
         return bool(self.paho.is_connected())
@@ -177,7 +184,7 @@ def client(
     mqtt.on_connect = connected
     mqtt.on_message = lambda _c, _u, m: it.messages.put((m.topic, bytes(m.payload)))
     mqtt.on_subscribe = lambda _c, _u, _m, codes, _p: it.granted.extend(int(code.value) for code in codes)
-    mqtt.connect("127.0.0.1", port)
+    mqtt.connect("127.0.0.1" if cafile is None else "localhost", port)
     mqtt.loop_start()
     try:
         assert answered.wait(10)
