@@ -145,7 +145,8 @@ class FleetBroker(Broker):  # type: ignore[misc]
         strangers are one user, so a stranger's is given up to nobody: it hears what is answered to that client id.
         """
         session, principal = admitted.session, principal_of(admitted.session)
-        if admitted.writer.transport.is_closing():
+        if admitted.writer.transport.is_closing() or admitted.reader.at_eof():
+            admitted.writer.transport.abort()  # it went while its password was checked
             return None
         holder = self._clients.holder(session.client_id)
         is_stranger = principal.role is Role.STRANGER
