@@ -16,12 +16,13 @@ from gpumon.roles import Labels, Principal, Role
 from gpumon.topics import check_worker_id
 from master.account_directory import AccountDirectory
 from master.account_mirror import AccountMirror, NoMirror
+from master.api_tokens import ApiTokens
 from master.audit import BY_ITSELF, Actor, add_entry
 from master.limits import limit_for, limit_text
 from master.passwords import Passwords, is_api_token, new_password, new_token, token_digest
 from master.prepare import prepare
 from master.principals import labels_to_text, person, worker
-from master.sessions import end_sessions
+from master.sessions import PageSessions, end_sessions
 from master.store.engine import Store, upsert
 from master.store.models import RemovedWorkerRow, UserRow, WorkerRow, WorkerTokenRow, table_of
 
@@ -69,6 +70,8 @@ class Accounts:
         self._mirror = mirror or NoMirror()
         self._passwords = Passwords()
         self.directory = AccountDirectory(store.data)
+        self.tokens = ApiTokens(store)
+        self.sessions = PageSessions(store)
 
     def close(self) -> None:
         """Close what `authenticate` has opened; safe to call twice."""

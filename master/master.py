@@ -17,7 +17,6 @@ from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 from gpumon.settings import Settings
 from gpumon.topics import Topics
 from master.accounts import AccountError, Accounts
-from master.api_tokens import ApiTokens
 from master.audit import BY_ITSELF, Actor, AuditTrail
 from master.audit_reader import AuditReader
 from master.bus import EventBus
@@ -35,7 +34,6 @@ from master.last_uses import LastUses
 from master.ledger import Ledger
 from master.prepare import instance_of, prepare
 from master.removals import Removals
-from master.sessions import PageSessions
 from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
@@ -83,8 +81,6 @@ class Master:
         foreign = foreign_access(settings, address, credentials, cafile)
         self._foreign = None if foreign is None else ForeignSync(foreign, self._store, self.fleet)
         self.accounts = Accounts(self._store, foreign)
-        self.sessions = PageSessions(self._store)
-        self.api_tokens = ApiTokens(self._store)
         self.last_uses = LastUses(self._writer)
         self.audit_reader = AuditReader(self._store)
         embedded = settings.broker.url is None

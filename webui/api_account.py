@@ -45,8 +45,8 @@ def account() -> Any:
         {
             "user": who.principal.name,
             "session": who.session_id,
-            "sessions": master.sessions.of(who.principal.name),
-            "tokens": master.api_tokens.of(who.principal.name),
+            "sessions": master.accounts.sessions.of(who.principal.name),
+            "tokens": master.accounts.tokens.of(who.principal.name),
         }
     )
 
@@ -72,7 +72,7 @@ def change_password() -> Any:
 def end_session(session_id: str) -> Any:
     """End one of one's sessions."""
     who = visitor()
-    context().master.sessions.end(session_id, who.principal.name, who.actor)
+    context().master.accounts.sessions.end(session_id, who.principal.name, who.actor)
     return answer({})
 
 
@@ -82,7 +82,7 @@ def make_token() -> Any:
     """Make an API token; this answer alone holds it."""
     who, request = visitor(), asked(TokenRequest)
     lifetime_s = None if request.days is None else request.days * _DAY_S
-    made, token = context().master.api_tokens.make(who.principal.name, request.label, lifetime_s, who.actor)
+    made, token = context().master.accounts.tokens.make(who.principal.name, request.label, lifetime_s, who.actor)
     return answer({"token": token, "made": made}, 201)
 
 
@@ -91,5 +91,5 @@ def make_token() -> Any:
 def revoke_token(token_id: str) -> Any:
     """Revoke one of one's tokens."""
     who = visitor()
-    context().master.api_tokens.revoke(token_id, who.principal.name, who.actor)
+    context().master.accounts.tokens.revoke(token_id, who.principal.name, who.actor)
     return answer({})

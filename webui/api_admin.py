@@ -52,8 +52,8 @@ class UserView(msgspec.Struct, frozen=True):
 def users() -> Any:
     """Return everybody."""
     master = context().master
-    sessions = master.sessions.counts()
-    owners = [token.user_name for token in master.api_tokens.of()]
+    sessions = master.accounts.sessions.counts()
+    owners = [token.user_name for token in master.accounts.tokens.of()]
     people = [_view(user, sessions.get(user.name, 0), owners.count(user.name)) for user in master.accounts.users()]
     return answer({"users": people})
 
@@ -99,7 +99,7 @@ def reset_password(name: str) -> Any:
 @needs(Role.ADMIN, by_token=False)
 def end_sessions(name: str) -> Any:
     """End all of somebody's sessions."""
-    return answer({"ended": context().master.sessions.end_all(name, visitor().actor)})
+    return answer({"ended": context().master.accounts.sessions.end_all(name, visitor().actor)})
 
 
 def _view(user: User, sessions: int, tokens: int) -> UserView:

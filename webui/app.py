@@ -92,7 +92,7 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
         WTF_CSRF_CHECK_DEFAULT=False,  # the guard does, for every route
         WTF_CSRF_SSL_STRICT=False,  # the guard looks at the origin, behind a proxy too
     )
-    sessions = Sessions(master.accounts, master.sessions, master.last_uses, settings.page.session_hours)
+    sessions = Sessions(master.accounts, master.last_uses, settings.page.session_hours)
     guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app))
     app.before_request(guard.check)
     app.after_request(_secured)

@@ -14,7 +14,7 @@ from master.accounts import Accounts
 from master.audit import Actor
 from master.last_uses import LastUses
 from master.passwords import is_api_token, token_digest
-from master.sessions import PageSessions, shown_id
+from master.sessions import shown_id
 from webui.access import READERS
 from webui.throttle import PasswordQueue
 
@@ -49,10 +49,10 @@ class Visitor:
 class Sessions:
     """Opens, finds and ends the session of the present request."""
 
-    def __init__(self, accounts: Accounts, store: PageSessions, uses: LastUses, hours: float) -> None:
+    def __init__(self, accounts: Accounts, uses: LastUses, hours: float) -> None:
         self._accounts = accounts
         self._directory = accounts.directory
-        self._store = store
+        self._store = accounts.sessions
         self._uses = uses
         self._lifetime_s = hours * 3600
         self.queue = PasswordQueue()

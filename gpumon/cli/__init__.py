@@ -28,9 +28,10 @@ SUBCOMMANDS = {
     "broker": ("gpumon.cli.broker", "the embedded MQTT broker alone"),
     "master": ("gpumon.cli.master", "the master and its page alone"),
     "run": ("gpumon.cli.run", "run a command on one worker or on many"),
-    "user": ("gpumon.cli.user", "add, list and remove people's accounts"),
+    "user": ("gpumon.cli.user", "people's accounts, their API tokens and sessions"),
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
+    "audit": ("gpumon.cli.audit", "show who did what"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
 EVERYWHERE = ("data", "log.level")
