@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gpumon.errors import GpumonError
 from gpumon.roles import Principal
+
+
+class MirrorRefusedError(GpumonError):
+    """An account that cannot be kept there under its name, whenever it is tried; the message says why."""
 
 
 class AccountMirror(Protocol):

@@ -23,7 +23,7 @@ from gpumon.errors import GpumonError
 from gpumon.link import Credentials, InboundMessage, MqttLink
 
 CONTROL = "$CONTROL/dynamic-security/v1"
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
 # mosquitto writes its file again after every command, and sends all answers to one message in one.
 COMMANDS_A_MESSAGE = 50
@@ -189,7 +189,7 @@ class DynamicSecurity:
             if self._link.is_refused or time.monotonic() > deadline:
                 problem, link, self._link = self._link.problem, self._link, None
                 link.stop()
-                raise DynamicSecurityError(f"{problem}: accounts cannot be changed without it")
+                raise DynamicSecurityError(f"{problem}; accounts cannot be changed without it")
             time.sleep(0.02)
         return self._link
 

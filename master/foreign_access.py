@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from gpumon.address import BrokerAddress
-from gpumon.errors import GpumonError, SettingError
+from gpumon.errors import SettingError
 from gpumon.link import Credentials
 from gpumon.roles import Principal
 from gpumon.settings import Settings
 from gpumon.topics import Topics
+from master.account_mirror import MirrorRefusedError
 from master.dynamic_security import BrokerClient, DynamicSecurity
 from master.foreign_roles import Acls, ForeignRoles, Told, WantedClient, user_name
 
@@ -27,7 +28,7 @@ _THERE = ("Role already exists", "Client already exists")
 _GONE = ("Client not found", "Role not found")
 
 
-class ForeignAccessError(GpumonError):
+class ForeignAccessError(MirrorRefusedError):
     """An account that cannot be kept at the broker; the message says why."""
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from gpumon.errors import GpumonError
 from gpumon.files import read_secret
 from gpumon.joining import JoinRequest
-from master.account_mirror import AccountMirror, NoMirror
+from master.account_mirror import AccountMirror, MirrorRefusedError, NoMirror
 from master.accounts import AccountError, check_name, let_worker_in
 from master.audit import Actor, add_entry
 from master.passwords import is_same, new_token, token_digest
@@ -183,7 +183,8 @@ class JoinKeys:
             has_replaced = let_worker_in(
                 connection, worker_id, token, replace=key.replaces, joined=now, join_key_id=key.id
             )
-        except AccountError as error:
+            self._mirror.put(worker(worker_id, token_digest(token)), token)
+        except (AccountError, MirrorRefusedError) as error:
             raise JoinRefusedError(str(error), key.id) from error  # the use above is undone with the transaction
         add_entry(
             connection,
@@ -194,7 +195,6 @@ class JoinKeys:
             join_key=key.id,
             replaced=has_replaced,
         )
-        self._mirror.put(worker(worker_id, token_digest(token)), token)
         return Joined(worker_id, key.id, token, has_replaced=has_replaced)
 
     def _found(self, connection: Connection, digest: str) -> JoinKey:

@@ -61,6 +61,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, keys: JoinKeys) -> None:
+    if settings.broker.dynamic_security and arguments.uses != 1:
+        raise SettingError(
+            "machines that share a key could read each other's tokens at mosquitto: make a join key for each machine"
+        )
     reach = _reach(arguments, settings, data)
     _line(settings, reach, None, "to-see-whether-a-line-can-be-made")
     made, secret = keys.make(

@@ -63,7 +63,7 @@ class Mosquitto:
 
 def new_accounts(folder: Path) -> Path:
     """Make the plugin's file as its documentation says."""
-    control = program_or_skip("mosquitto_ctrl", "mosquitto-clients")
+    control = program_or_skip("mosquitto_ctrl", "mosquitto")
     accounts = folder / "dynamic-security.json"
     command = [control, "dynsec", "init", str(accounts), ADMIN, ADMIN_PASSWORD]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -107,6 +107,13 @@ def access_to(broker: Mosquitto) -> Iterator[ForeignAccess]:
         yield access
     finally:
         access.stop()
+
+
+def somebody_elses(broker: Mosquitto, name: str) -> None:
+    """Make a client that has nothing to do with gpumon."""
+    plugin = DynamicSecurity(broker.address, Credentials(ADMIN, ADMIN_PASSWORD))
+    plugin.ask([{"command": "createClient", "username": name, "password": "somebody else's"}])
+    plugin.stop()
 
 
 class RefusedError(Exception):

@@ -28,6 +28,7 @@ from tests.foreign.support import (
     access_to,
     client,
     running_mosquitto,
+    somebody_elses,
 )
 from tests.support import eventually, free_port, mosquitto
 
@@ -222,10 +223,3 @@ def test_a_wrong_password_of_the_brokers_account_is_told_at_once(broker: Mosquit
     with open_accounts(data, access) as accounts, pytest.raises(GpumonError, match="refused the connection"):
         accounts.add_worker("w1")
     access.stop()
-
-
-def somebody_elses(broker: Mosquitto, name: str) -> None:
-    """Make a client that has nothing to do with gpumon."""
-    plugin = DynamicSecurity(broker.address, Credentials(ADMIN, ADMIN_PASSWORD))
-    plugin.ask([{"command": "createClient", "username": name, "password": "somebody else's"}])
-    plugin.stop()

@@ -71,18 +71,21 @@ class Lab:
         return finished.stdout
 
     @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run gpumon until the block ends."""
+    def running(self, *arguments: str, text: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """Run gpumon, with this text on its standard input, until the block ends."""
         with (self.folder / "gpumon.log").open("ab") as log:
             process = subprocess.Popen(
                 gpumon_command(*arguments),
                 cwd=self.folder,
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )
         with stopping(process):
+            assert process.stdin is not None
+            process.stdin.write(text.encode())
+            process.stdin.close()
             yield process
 
     def said(self) -> str:
@@ -94,7 +97,7 @@ def lab(tmp_path: Path) -> Lab:
     """A lab with mosquitto's folders, in which `sudo` is nothing special and services are started by the test."""
     plugin_or_skip()
     program_or_skip("openssl", "openssl")
-    program_or_skip("mosquitto_ctrl", "mosquitto-clients")
+    program_or_skip("mosquitto_ctrl", "mosquitto")
     for folder in ("etc/certs", "lib", "bin", "config/mosquitto"):
         (tmp_path / folder).mkdir(parents=True)
     lab = Lab(tmp_path, free_port(), free_port(), free_port())
@@ -118,23 +121,29 @@ def test_a_lab_that_follows_the_page_has_its_fleet_on_mosquitto_over_tls(lab: La
         lab.run(block)
     settings, start = SETTINGS.strip().rsplit("\n", 1)
     lab.run(settings + "\n")
-    add_user, add_worker, agent = USE.strip().splitlines()
+    add_user, make_key, join, add_worker, agent = USE.strip().splitlines()
     configuration = lab.folder / "etc" / "mosquitto.conf"
+    authority = lab.folder / "mqtt-ca" / "ca.crt"
+    simulated = ("--source", "simulated", "--interval", "0.5")
     with ExitStack() as stack:
         stack.enter_context(mosquitto_process(configuration, lab.tls_port))
         stack.enter_context(lab.running(*start.split()[1:]))
         eventually(lambda: page_says(lab) == "connected", 40)
         password = lab.gpumon(add_user).rpartition(" ")[2].strip()
         lab.gpumon(add_worker)
-        stack.enter_context(lab.running(*lab.placed(agent).split()[1:], "--source", "simulated", "--interval", "0.5"))
-        authority = lab.folder / "mqtt-ca" / "ca.crt"
-        with client(lab.tls_port, "ann", password, cafile=authority) as operator:
-            operator.subscribe("gpumon/w1/metrics", "gpumon/w1/cmd/result")
-            assert operator.messages.get(timeout=20)[0] == "gpumon/w1/metrics"
-            operator.publish("gpumon/w1/cmd", b"echo over mosquitto")
-            operator.until_topic("gpumon/w1/cmd/result")
-        lab.gpumon("gpumon worker remove w1")
-        eventually(lambda: "refused the connection" in lab.said(), 20)
+        stack.enter_context(lab.running(*lab.placed(agent).split()[1:], *simulated))
+        line = lab.gpumon(make_key)
+        own_token = ("--token-file", "joined.token")
+        stack.enter_context(lab.running(*join.split()[1:], *own_token, *simulated, text=line))
+        operator = stack.enter_context(client(lab.tls_port, "ann", password, cafile=authority))
+        for worker in ("w1", "w2"):
+            operator.subscribe(f"gpumon/{worker}/metrics", f"gpumon/{worker}/cmd/result")
+            operator.until_topic(f"gpumon/{worker}/metrics")
+            operator.publish(f"gpumon/{worker}/cmd", b"echo over mosquitto")
+            assert b"over mosquitto" in operator.until_topic(f"gpumon/{worker}/cmd/result")
+        assert "used up" in lab.gpumon("gpumon join-key list")
+        lab.gpumon("gpumon worker remove w1 w2")
+        eventually(lambda: lab.said().count("refused the connection") >= 2, 20)
 
 
 def page_says(lab: Lab) -> str | None:
