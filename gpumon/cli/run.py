@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from gpumon.cli.connection import operators_way_in
 from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
 from gpumon.cli.gather import gathered, summary
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         runs = {worker_id: WorkerRun(worker_id) for worker_id in worker_ids if worker_id not in missing}
         if settings.agent.master is None and runs:
             _audit(settings, command, list(runs))
+        command = msgspec.structs.replace(command, expires_at=time.time() + command.timeout_s)
         _followed(fleet, command, runs, arguments.gather)
     finally:
         fleet.stop()
@@ -82,7 +85,6 @@ def _command(arguments: argparse.Namespace) -> Command:
         id=new_command_id(),
         command=text,
         timeout_s=arguments.timeout,
-        expires_at=time.time() + arguments.timeout,
         by=getpass.getuser(),
     )
 
