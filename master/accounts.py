@@ -24,7 +24,7 @@ from master.prepare import prepare
 from master.principals import labels_to_text, person, worker
 from master.sessions import PageSessions, end_sessions
 from master.store.engine import Store, upsert
-from master.store.models import RemovedWorkerRow, UserRow, WorkerRow, WorkerTokenRow, table_of
+from master.store.models import JoinKeyRow, RemovedWorkerRow, UserRow, WorkerRow, WorkerTokenRow, table_of
 
 __all__ = ["AccountDirectory", "AccountError", "Accounts", "User", "WorkerAccount", "open_accounts"]
 
@@ -214,6 +214,13 @@ class Accounts:
         with self._store.read() as connection:
             rows = connection.execute(select(*columns).order_by(WorkerTokenRow.worker_id))
             return [WorkerAccount(row.worker_id, row.created, row.joined, row.join_key_id) for row in rows]
+
+    def usable_key_of(self, worker_id: str) -> str | None:
+        """Return the id of the join key with which this worker has joined, where that lets in more."""
+        used = select(WorkerTokenRow.join_key_id).where(WorkerTokenRow.worker_id == worker_id)
+        usable = select(JoinKeyRow.id).where(JoinKeyRow.uses_left > 0, JoinKeyRow.expires > time.time())
+        with self._store.read() as connection:
+            return connection.execute(usable.where(JoinKeyRow.id.in_(used))).scalar()
 
     def first_login(self) -> str | None:
         """Make the account `admin` where there is no admin yet, and return its password; else None.

@@ -13,12 +13,14 @@ import msgspec
 
 from agent.service import run_agent
 from gpumon.cli.connection import stop_on_signals
+from gpumon.errors import SettingError
 from gpumon.joining import LONGEST_LINE, JoinLineError, is_join_line, parse_join_line
 from gpumon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 JOIN = "--join"
+VARIABLES = ("GPUMON_AGENT_JOIN", "GPUMON_JOIN")
 
 SETTINGS = (
     "agent.master",
@@ -56,9 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Publish until SIGTERM or SIGINT."""
-    line = vars(arguments).get("agent.join")
-    if line is not None and is_join_line(line):
+    line, is_flag = settings.agent.join or "", "agent.join" in vars(arguments)
+    if is_flag and is_join_line(line):
         _hide_from_process_list(line)
+    if not is_flag and is_join_line(line) and not any(name in os.environ for name in VARIABLES):
+        raise SettingError("agent.join in the settings file holds a join line: keep that in a file (0600), and name it")
     if settings.agent.join == "-":
         settings = _replaced(settings, join=_line_from_standard_input())
     run_agent(with_command_list(settings), stop_on_signals())

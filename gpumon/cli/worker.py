@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def _change(
     arguments: argparse.Namespace, settings: Settings, data: DataFolder, accounts: Accounts, worker_id: str
 ) -> None:
     if arguments.action == "remove":
+        key = accounts.usable_key_of(worker_id)
         accounts.remove_worker(worker_id, this_user())
         print(f"{worker_id} is removed and cut off")
+        if key is not None:
+            print(f"it can join again with the key it has joined with: gpumon join-key revoke {key}", file=sys.stderr)
         return
     path: Path = arguments.token_file or data.token_file(worker_id)
     make_folder(path.parent)

@@ -198,3 +198,11 @@ def test_a_line_is_pasted_at_a_terminal_also_where_it_was_wrapped(
     assert main(["agent", "--join", "-", "--data", str(tmp_path)]) == 0
     assert "Paste the line" in capsys.readouterr().err
     assert parse_join_line(given[0] or "") == LINE
+
+
+def test_a_join_line_does_not_belong_in_the_settings_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gpumon.toml").write_text(f'[agent]\njoin = "{LINE.encode()}"\n')
+    assert main(["agent", "--data", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "keep that in a file (0600)" in said
+    assert LINE.encode()[:40] not in said
