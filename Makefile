@@ -1,5 +1,5 @@
 # `make run` starts gpumon, `make test` runs its tests; README.md says the rest.
-.PHONY: run demo test check bench lock vendor screenshots clean
+.PHONY: run demo test fuzz check audit bench lock vendor screenshots clean
 ARGS ?=
 
 run: .venv/.run
@@ -17,6 +17,16 @@ check: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/bandit -q -c pyproject.toml -r gpumon broker agent master webui
+
+# What is known against the code by pattern, and against what it is locked to by the advisories that PyPI serves (which
+# takes the network).
+audit: .venv/.test
+	.venv/bin/bandit -q -c pyproject.toml -r gpumon broker agent master webui
+	.venv/bin/python scripts/audit
+
+fuzz: .venv/.test
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 bench: .venv/.test
 	.venv/bin/python -m bench $(ARGS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from agent.command_conditions import CommandConditions
 from agent.output import OutputPublisher
 from gpumon.commands import CommandState, Stream
 
@@ -22,6 +23,7 @@ from gpumon.commands import CommandState, Stream
 ESCALATION = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
 GROUP_CHECK_S = 0.02
 READ_BYTES = 64 * 1024
+UMASK = 0o022  # a log-in's usual one: the agent's own is 077, with which nobody else could use what a command installs
 MAX_REST_BYTES = 1024 * 1024  # as much as a pipe can hold where an administrator has raised its size (pipe(7))
 
 
@@ -35,7 +37,10 @@ class Ending:
 
 
 class CommandProcess:
-    """Runs one command in a session of its own, with nothing on its standard input.
+    """Runs one command in a session of its own, with nothing on its standard input and none of the agent's files open.
+
+    It starts in the home of the user as whom it runs (in `/` where that cannot be entered), and has the time that it
+    asks for or that the worker allows, whichever is shorter.
 
     `run()` blocks until the command and its process group have ended; `end()` may be called from any thread at any
     time. Only a process that leaves the group (setsid) outlives its command.
@@ -44,13 +49,13 @@ class CommandProcess:
     def __init__(
         self,
         arguments: Sequence[str],
-        environment: Mapping[str, str],
+        conditions: CommandConditions,
         timeout_s: float,
         output: OutputPublisher,
         started: Callable[[int], None],
     ) -> None:
         self._arguments = arguments
-        self._environment = environment
+        self._conditions = conditions
         self._timeout_s = timeout_s
         self._output = output
         self._started = started
@@ -69,15 +74,21 @@ class CommandProcess:
         """Run the command to its end and say how that was; its output goes to the publisher as it is written."""
         if self._ending is not None:
             return self._ending
+        user = self._conditions.user
         try:
             process = subprocess.Popen(
                 [argument.encode() for argument in self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=self._environment,
-                cwd=_home(self._environment),
+                env=self._conditions.environment,
+                cwd=_home(self._conditions.environment),
                 start_new_session=True,
+                close_fds=True,
+                umask=UMASK,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=user.groups if user else None,
             )
         except (OSError, ValueError) as error:
             return Ending("failed", problem=f"the command could not be started: {error}")
@@ -127,11 +138,15 @@ class CommandProcess:
 
     def _run_to_exit(self, pid: int, selector: selectors.BaseSelector) -> bool:
         """Read until the command has ended, or end it when it is time; False where even that does not help."""
-        self._read_until(selector, lambda: self._exited.is_set() or self._ending is not None, self._timeout_s)
+        allowed_s = self._conditions.max_timeout_s
+        timeout_s = min(self._timeout_s, allowed_s)
+        self._read_until(selector, lambda: self._exited.is_set() or self._ending is not None, timeout_s)
         if self._exited.is_set():
             return True
         if self._ending is None:
-            self._ending = Ending("timeout", problem=f"ended because it ran longer than {self._timeout_s:g} s")
+            reason = f", the most that this worker allows (it asked for {self._timeout_s:g} s)"
+            problem = f"ended because it ran longer than {timeout_s:g} s"
+            self._ending = Ending("timeout", problem=problem + (reason if allowed_s < self._timeout_s else ""))
         return self._end_group(pid, selector, self._exited.is_set)
 
     def _end_group(self, pid: int, selector: selectors.BaseSelector, is_over: Callable[[], bool]) -> bool:
@@ -213,6 +228,9 @@ def _stat_fields(path: Path) -> list[str]:
         return []
 
 
-def _home(environment: Mapping[str, str]) -> Path:
-    home = Path(environment.get("HOME", "/"))
-    return home if home.is_dir() else Path("/")
+def _home(environment: Mapping[str, str]) -> str:
+    home = environment.get("HOME", "")
+    # The agent enters it before it becomes the command's user, and on a network file system root may not. Neither
+    # os.path.isdir nor os.access raises where a folder above cannot be entered.
+    can_be_entered = home.startswith("/") and os.path.isdir(home) and os.access(home, os.X_OK)  # noqa: PTH112
+    return home if can_be_entered else "/"

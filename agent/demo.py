@@ -1,7 +1,7 @@
 """Simulated workers for a demonstration: several in one process, each with a connection of its own.
 
-Their readings are made up and marked as simulated, but commands sent to them are run for real, on the machine and as
-the user that the demonstration runs as. `nvidia-smi` shows the simulated cards, and GPUMON_SIMULATED is 1.
+Their readings are made up and marked as simulated, but commands sent to them are run for real, on this machine and
+within the limits that the settings give. `nvidia-smi` shows the simulated cards, and GPUMON_SIMULATED is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from agent.cards import KnownCards
-from agent.command_rules import command_environment
+from agent.command_conditions import command_conditions
 from agent.identity import Identity, identity
 from agent.node import WorkerNode
 from agent.samplers.base import Readings
@@ -75,7 +75,7 @@ def demo_node(settings: Settings, address: BrokerAddress, who: Identity, number:
         cards=cards,
         host=sampler.host,
         machine=sampler.machine,
-        environment=command_environment(GPUMON_SIMULATED="1", PATH=path),
+        conditions=command_conditions(settings.commands, GPUMON_SIMULATED="1", PATH=path),
     )
 
 

@@ -33,7 +33,7 @@ def load_identity(settings: Settings) -> Identity:
     Raises SettingError: for a worker id that is not allowed, or a secret that is missing or open to others.
     Raises StartError: when the data folder cannot be written.
     """
-    worker_id = _worker_id(settings.agent)
+    worker_id = worker_id_of(settings.agent)
     return identity(Path(settings.data), worker_id, _credentials(settings.agent, worker_id))
 
 
@@ -46,7 +46,8 @@ def identity(data: Path, worker_id: str, credentials: Credentials | None) -> Ide
     return Identity(worker_id, ensure_secret(folder / "client-id"), credentials, folder)
 
 
-def _worker_id(settings: AgentSettings) -> str:
+def worker_id_of(settings: AgentSettings) -> str:
+    """Return the id that the settings give, else the one from the hostname. Raises SettingError."""
     if settings.worker_id is None:
         return default_worker_id()
     try:
@@ -71,8 +72,9 @@ def _token(settings: AgentSettings, worker_id: str) -> str:
     path = Path(settings.token_file)
     if not path.exists():
         raise SettingError(
-            f"token file {path} is not there: run `gpumon worker add {worker_id}` on the master, copy the file it "
-            "writes to this machine, and name it with --token-file"
+            f"token file {path} is not there: run `gpumon join-key` on the master and start this with --join - to give "
+            f"the line it prints; or run `gpumon worker add {worker_id}` there, copy the file it writes to this "
+            "machine, and name it with --token-file"
         )
     try:
         return read_secret(path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from agent.command_conditions import CommandConditions
 from agent.command_rules import CommandRules
 from agent.identity import Identity
 from agent.journal import Journal
@@ -18,7 +19,7 @@ from agent.runner import CommandRunner
 from agent.samplers.base import Inventory, Sampler
 from agent.sampling import CardMemory, Sample, Sampling
 from gpumon.address import BrokerAddress
-from gpumon.link import InboundMessage, MqttLink, Will
+from gpumon.link import Credentials, InboundMessage, MqttLink, Will
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE, Event, HostReading, Info, Metrics
 from gpumon.settings import AgentSettings
 from gpumon.topics import Channel, Topics
@@ -55,7 +56,7 @@ class WorkerNode:
         cards: CardMemory,
         host: Callable[[], HostReading | None],
         machine: Machine,
-        environment: Mapping[str, str],
+        conditions: CommandConditions,
         extensions: Sequence[Extension] = (),
         hang_after_s: float | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class WorkerNode:
             self._publisher,
             Journal(identity.folder / "commands.jsonl"),
             CommandRules(settings.commands, settings.allow_commands),
-            environment,
+            conditions,
         )
         self._lock = threading.Lock()
         self._info: Info | None = None
@@ -118,6 +119,15 @@ class WorkerNode:
             self._link.flush(STOP_LINK_S)
         self._runner.close()
         self._link.stop(STOP_LINK_S)
+
+    @property
+    def is_login_refused(self) -> bool:
+        """Whether the broker knows neither this worker nor its token (any more)."""
+        return self._link.is_login_refused
+
+    def log_in_with(self, credentials: Credentials) -> None:
+        """Show another token from the next connect on; what is queued and running goes on."""
+        self._link.log_in_with(credentials)
 
     def sampled(self, sample: Sample) -> None:
         """Publish a sample; see SampleListener."""

@@ -19,8 +19,8 @@ class OutputPublisher:
     """Publishes what a command writes, at most one piece each 100 ms unless there is more than 16 KiB.
 
     Each stream is decoded by itself as UTF-8; a character is never split, bytes that are none are replaced. Sizes are
-    those of the decoded text in UTF-8, but `byte_counts`, which has what the command wrote. After 1 MiB nothing more
-    is published (`truncated`), but counted and kept for the tail all the same. For use by one thread.
+    those of the decoded text in UTF-8, but `byte_counts`, which has what the command wrote. After `max_bytes` nothing
+    more is published (`truncated`), but counted and kept for the tail all the same. For use by one thread.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class OutputPublisher:
         command_id: str,
         publish: Callable[[CommandOutput], None],
         clock: Callable[[], float] = time.monotonic,
+        max_bytes: int = MAX_OUTPUT_BYTES,
     ) -> None:
         self.byte_counts: dict[Stream, int] = {"stdout": 0, "stderr": 0}
         self.truncated = False
@@ -36,7 +37,8 @@ class OutputPublisher:
         self._clock = clock
         self._decoders = {stream: _utf8_decoder("replace") for stream in self.byte_counts}
         self._seq = 0
-        self._room = MAX_OUTPUT_BYTES
+        self._room = max_bytes
+        self._tail_room = min(RESULT_TAIL_BYTES, max_bytes)
         self._pending: list[tuple[Stream, bytearray]] = []
         self._pending_bytes = 0
         self._last_flush = float("-inf")
@@ -50,8 +52,8 @@ class OutputPublisher:
 
     @property
     def tail(self) -> str:
-        """The last 64 KiB of both streams, in the order in which they were read."""
-        return _last(b"".join(self._tail), RESULT_TAIL_BYTES).decode()
+        """The last 64 KiB of both streams (or `max_bytes`), in the order in which they were read."""
+        return _last(b"".join(self._tail), self._tail_room).decode()
 
     def write(self, stream: Stream, data: bytes) -> None:
         """Take what the command has written."""
@@ -100,7 +102,7 @@ class OutputPublisher:
     def _keep_tail(self, text: bytes) -> None:
         self._tail.append(text)
         self._tail_bytes += len(text)
-        while self._tail_bytes - len(self._tail[0]) >= RESULT_TAIL_BYTES:
+        while self._tail_bytes - len(self._tail[0]) >= self._tail_room:
             self._tail_bytes -= len(self._tail.popleft())
 
 

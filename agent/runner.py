@@ -10,12 +10,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from agent.command_conditions import CommandConditions
 from agent.command_process import CommandProcess, Ending, process_start
 from agent.command_rules import CommandRefusedError, CommandRules
 from agent.journal import Entry, Journal
@@ -67,13 +68,13 @@ class CommandRunner:
         publisher: Publisher,
         journal: Journal,
         rules: CommandRules,
-        environment: Mapping[str, str],
+        conditions: CommandConditions,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._publisher = publisher
         self._journal = journal
         self._rules = rules
-        self._environment = environment
+        self._conditions = conditions
         self._clock = clock
         self._outbox = ResultOutbox(publisher, journal)
         self._inbox: queue.Queue[InboundMessage | None] = queue.Queue(MAX_INBOX)
@@ -213,9 +214,9 @@ class CommandRunner:
 
     def _launch(self, taken: _Taken) -> None:
         command = taken.command
-        output = OutputPublisher(command.id, self._publisher.output)
+        output = OutputPublisher(command.id, self._publisher.output, max_bytes=self._conditions.max_output_bytes)
         taken.process = process = CommandProcess(
-            taken.arguments, self._environment, command.timeout_s, output, lambda pid: self._note_process(command, pid)
+            taken.arguments, self._conditions, command.timeout_s, output, lambda pid: self._note_process(command, pid)
         )
         taken.thread = threading.Thread(
             target=self._run, args=(command, process, output), name=f"command-{command.id}", daemon=True

@@ -10,18 +10,23 @@ from pathlib import Path
 
 from agent import memory
 from agent.cards import KnownCards
-from agent.command_rules import command_environment
-from agent.identity import Identity, load_identity
+from agent.command_conditions import command_conditions
+from agent.identity import Identity, load_identity, worker_id_of
+from agent.joining import Joining
+from agent.login import Login, tell_joined
 from agent.machine import this_machine
 from agent.node import WorkerNode
 from agent.samplers.choose import choose_sampler
 from agent.samplers.host import HostSampler
 from gpumon.address import BrokerAddress, parse_broker_address
+from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
+from gpumon.files import make_folder
 from gpumon.settings import Settings
 from gpumon.topics import Topics
 
 CARDS_FILE = "cards.json"
+LOOK_AT_LOGIN_S = 2.0
 MAX_LABEL = 256  # characters, as `gpumon.messages.Label` allows
 
 
@@ -29,19 +34,34 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     """Publish this machine's readings and run commands on it, until `stop` is set.
 
     Raises SettingError: for settings that cannot be used. Raises StartError: when the data folder cannot be written,
-    or another agent uses it. Raises SamplerError: when there is nothing to read on this machine.
+    another agent uses it, or the master does not let this machine join. Raises SamplerError: when there is nothing to
+    read on this machine.
     """
-    address = _address(settings)
     _check_labels(settings.agent.labels)
+    worker_id = worker_id_of(settings.agent)
+    folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
+    with _alone_in(folder):
+        joining = Joining(settings, worker_id, folder)
+        completed = joining.settings(stop)
+        if completed is not None:
+            _run(completed, joining, stop)
+
+
+def _run(settings: Settings, joining: Joining, stop: threading.Event) -> None:
+    address = _address(settings)
     who = load_identity(settings)
-    with _alone_in(who.folder):
-        node = _node(settings, address, who)
-        try:
-            node.start()
-            memory.settle()
-            stop.wait()
-        finally:
-            node.stop()
+    node = _node(settings, address, who)
+    try:
+        node.start()
+        if joining.has_joined:
+            tell_joined(node)
+        memory.settle()
+        login = Login(settings, who, joining)
+        while not stop.wait(LOOK_AT_LOGIN_S):
+            if node.is_login_refused:
+                login.renew(node, address, stop)
+    finally:
+        node.stop()
 
 
 def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNode:
@@ -56,13 +76,13 @@ def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNo
         cards=cards,
         host=HostSampler().read,
         machine=this_machine(),
-        environment=command_environment(),
+        conditions=command_conditions(settings.commands),
     )
 
 
 def _address(settings: Settings) -> BrokerAddress:
     if settings.agent.master is None:
-        raise SettingError("where the broker is has not been said: give --master HOST")
+        raise SettingError("where the broker is has not been said: give --master HOST, or a join line with --join -")
     return parse_broker_address(settings.agent.master)
 
 

@@ -14,15 +14,16 @@ import multiprocessing
 import resource
 import struct
 import time
+from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import cast
 
 import psutil
 import uvloop
 
-from broker.connection import Limits
 from broker.fleet_broker import FleetBroker
-from broker.listener import open_listener
+from broker.limits import Limits
+from broker.listener import open_listeners
 from gpumon.roles import Principal, Role
 from gpumon.topics import Topics
 
@@ -32,15 +33,17 @@ TOPICS = Topics()
 class Everybody:
     """Takes any password: `reader` sees everything, everybody else is a worker."""
 
-    def authenticate(self, username: str, _password: str) -> Principal:
+    def authenticate_quickly(self, username: str, _password: str) -> Principal:
         """Return a worker, or the reader."""
         return Principal(username, Role.VIEWER if username == "reader" else Role.WORKER)
 
+    def outdated(self, _principals: Iterable[Principal]) -> set[Principal]:
+        """Return nobody."""
+        return set()
+
 
 async def _broker(port: int, ready: Connection) -> None:
-    broker = FleetBroker(
-        [open_listener("mqtt", "127.0.0.1", port, "--port")], Everybody(), TOPICS, Limits(2 << 20, 10_000)
-    )
+    broker = FleetBroker(open_listeners("mqtt", "127.0.0.1", port, "--port"), Everybody(), TOPICS, Limits())
     await broker.start()
     ready.send("listening")
     await asyncio.get_running_loop().run_in_executor(None, ready.recv)

@@ -2,7 +2,8 @@
 
 It mends amqtt's handling of a connection: a task for every packet and every delivery, a wait of five seconds for each
 acknowledgement, an unbounded queue behind a client that does not read, and a silent client that stays (amqtt ignores
-the keepalive's end).
+the keepalive's end). A client that sends more than its allowance is not read for a while, so that it waits as TCP has
+it; nothing of what it sends is lost.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from amqtt.session import Session
+
+from broker.admission import Admitted
 from broker.counters import BrokerCounters
-from broker.outbox import Outbox
+from broker.limits import Limits
+from broker.outbox import Outbox, Queued
 from broker.packets import (
     DISCONNECT,
     PINGREQ,
@@ -41,6 +46,8 @@ from broker.packets import (
     encode_answer,
     read_packet,
 )
+from broker.plugins import principal_of
+from gpumon.roles import Role
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +55,22 @@ SUBSCRIPTION_REFUSED = 0x80
 MAX_IN_FLIGHT = 1000
 WRITE_BUFFER_BYTES = 256 * 1024
 PACKETS_PER_TURN = 64
+# A SUBSCRIBE with the 1,000 filters that one client may have; everything else is smaller.
+MAX_OTHER_PACKET_BYTES = 64 * 1024
+# What finding retained messages costs, compared with taking a message: so many of them are one.
+RETAINED_FOR_A_MESSAGE = 100
+LONGEST_REST_S = 1.0
 
 
 class Hub(Protocol):
     """What a connection asks of the broker."""
 
     counters: BrokerCounters
+    queued: Queued
+
+    def spend(self, connection: Connection, messages: float, size: int) -> float:
+        """Count what a client has sent, in messages and bytes; return for how many seconds not to read from it."""
+        ...
 
     def published(self, connection: Connection, message: Message) -> None:
         """Take a message that the client has published."""
@@ -67,7 +84,7 @@ class Hub(Protocol):
         """End a subscription."""
         ...
 
-    def retained_topics(self, topic_filter: str) -> Iterable[str]:
+    def retained_topics(self, topic_filter: str) -> Sequence[str]:
         """Return the topics under this filter that have a retained message."""
         ...
 
@@ -76,44 +93,40 @@ class Hub(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may cost."""
-
-    max_packet_bytes: int
-    max_queued_messages: int
-
-
 class Connection:
     """A client that has logged in, until it goes.
 
-    `on_problem` is told in one line why the broker had to intervene.
+    `on_problem` is told, with the kind of problem, in one line why the broker had to intervene.
     """
 
-    def __init__(  # noqa: PLR0917 - both ends of the stream, and what it serves
+    def __init__(
         self,
-        session: Any,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        admitted: Admitted,
         hub: Hub,
         limits: Limits,
-        on_problem: Callable[[str], None],
+        on_problem: Callable[[str, str], None],
     ) -> None:
-        self.session = session
-        self._reader = reader
-        self._writer = writer
+        self.session: Session = admitted.session
+        self.principal = principal_of(admitted.session)
+        self.will = admitted.will
+        self._reader = admitted.reader
+        self._writer = writer = admitted.writer
         self._hub = hub
         self._counters = hub.counters
-        self._limits = limits
+        # Who may publish nothing, or only a few words, need not be read megabytes from.
+        is_small = self.principal.role in (Role.VIEWER, Role.STRANGER)
+        self._max_publish_bytes = min(limits.max_packet_bytes, MAX_OTHER_PACKET_BYTES if is_small else sys.maxsize)
         self._on_problem = on_problem
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(limits.max_queued_messages)
+        self._outbox = Outbox(limits.max_queued_messages, hub.queued)
         self._retained: OrderedDict[str, int] = OrderedDict()
         self._in_flight: set[int] = set()
         self._last_packet_id = 0
         self._received: set[int] = set()
         self._drainer: asyncio.Task[None] | None = None
         self._last_heard = self._loop.time()
+        self._is_resting = False
+        self._is_closed = False
         self._silence_timer: asyncio.TimerHandle | None = None
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
@@ -122,23 +135,24 @@ class Connection:
         self._watch_silence()
         try:
             for turn in itertools.count(1):
-                packet = await read_packet(self._reader, self._limits.max_packet_bytes)
+                packet = await read_packet(self._reader, MAX_OTHER_PACKET_BYTES, self._max_publish_bytes)
                 self._last_heard = self._loop.time()
                 if packet.kind == DISCONNECT:
                     return True
-                if packet.kind == PUBLISH:
-                    self._take_publish(packet)
-                else:
-                    await self._take(packet)
+                cost = self._take_publish(packet) if packet.kind == PUBLISH else self._take(packet)
+                rest_s = self._hub.spend(self, cost, len(packet.body))
+                if rest_s > 0:
+                    await self._rest(rest_s)
                 if self._writer.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES:
                     await self._writer.drain()  # who does not read its answers is not read either
                 if turn % PACKETS_PER_TURN == 0:
                     await asyncio.sleep(0)  # a buffer full of small packets must not keep the others waiting
         except PacketTooLargeError as error:
             self._counters.oversized_packets += 1
-            self._on_problem(f"sent {error} (broker.max_packet_bytes): its connection is closed")
+            setting = " (broker.max_packet_bytes)" if error.limit > MAX_OTHER_PACKET_BYTES else ""
+            self._on_problem("size", f"sent {error}{setting}: its connection is closed")
         except MalformedPacketError as error:
-            self._on_problem(f"broke the protocol with {error}: its connection is closed")
+            self._on_problem("protocol", f"broke the protocol with {error}: its connection is closed")
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -147,26 +161,52 @@ class Connection:
 
     def deliver(self, message: Message, qos: int) -> None:
         """Send a message, or let it wait until the client has read what was sent before."""
+        if self._is_closed:
+            return
         dropped = self._outbox.put(message, qos)
         self._pump()
         if dropped:
             self._counters.dropped_messages += dropped
-            self._on_problem("does not keep up: the oldest of the messages that wait for it are dropped")
+            self._on_problem("pace", "does not keep up: the oldest of the messages that wait for it are dropped")
 
     def answer(self, packet: bytes) -> None:
         """Send a packet that does not wait its turn."""
         if not self._writer.transport.is_closing():
             self._writer.write(packet)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits until the client has read what was sent before."""
+        return self._outbox.size
+
+    def close_in(self, delay_s: float) -> None:
+        """Close the connection some time from now, if it is still there."""
+        self._loop.call_later(delay_s, self.close)
+
     def close(self) -> None:
         """Close the connection at once and let go of what waits for it; `run` ends."""
+        self._is_closed = True
         self._writer.transport.abort()
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._outbox.clear()
         self._retained.clear()
 
-    def _take_publish(self, packet: Packet) -> None:
+    async def _rest(self, rest_s: float) -> None:
+        """Read nothing for so long, or until the connection is closed."""
+        self._counters.slowed_packets += 1
+        self._on_problem(
+            "rate", "sends more than broker.max_messages_per_s or broker.max_bytes_per_s: it is slowed down"
+        )
+        self._is_resting = True
+        until = self._loop.time() + rest_s
+        while not self._is_closed and (left_s := until - self._loop.time()) > 0:
+            await asyncio.sleep(min(left_s, LONGEST_REST_S))
+        self._is_resting = False
+        self._last_heard = self._loop.time()
+
+    def _take_publish(self, packet: Packet) -> float:
+        """Return what a PUBLISH costs, in messages."""
         message, packet_id = decode_publish(packet)
         if packet_id is None:
             self._hub.published(self, message)
@@ -178,34 +218,45 @@ class Connection:
                 self._received.add(packet_id)
                 self._hub.published(self, message)
             self.answer(encode_answer(PUBREC, packet_id))
+        return 1
 
-    async def _take(self, packet: Packet) -> None:
+    def _take(self, packet: Packet) -> float:
+        """Return what any other packet costs, in messages; an acknowledgement that was waited for costs nothing."""
         if packet.kind == PUBACK:
-            self._in_flight.discard(decode_packet_id(packet.body))
+            packet_id = decode_packet_id(packet.body)
+            was_awaited = packet_id in self._in_flight
+            self._in_flight.discard(packet_id)
             self._pump()
-        elif packet.kind == PINGREQ:
+            return 0 if was_awaited else 1
+        if packet.kind == PINGREQ:
             self.answer(PINGRESP_BYTES)
         elif packet.kind == SUBSCRIBE:
-            self._subscribe(*await decode_subscribe(packet))
+            return self._subscribe(*decode_subscribe(packet))
         elif packet.kind == UNSUBSCRIBE:
-            packet_id, filters = await decode_unsubscribe(packet)
+            packet_id, filters = decode_unsubscribe(packet)
             for topic_filter in filters:
                 self._hub.unsubscribe(self, topic_filter)
             self.answer(encode_answer(UNSUBACK, packet_id))
+            return len(filters)
         elif packet.kind == PUBREL:
             packet_id = decode_packet_id(packet.body)
             self._received.discard(packet_id)
             self.answer(encode_answer(PUBCOMP, packet_id))
         else:
             raise MalformedPacketError(f"a packet of type {packet.kind} that it may not send now")
+        return 1
 
-    def _subscribe(self, packet_id: int, filters: list[tuple[str, int]]) -> None:
+    def _subscribe(self, packet_id: int, filters: list[tuple[str, int]]) -> float:
         codes = [self._hub.subscribe(self, topic_filter, qos) for topic_filter, qos in filters]
         self.answer(encode_answer(SUBACK, packet_id, bytes(codes)))
+        found = 0
         for (topic_filter, _), code in zip(filters, codes, strict=True):
             if code != SUBSCRIPTION_REFUSED:
-                self._retained.update((topic, code) for topic in self._hub.retained_topics(topic_filter))
+                topics = self._hub.retained_topics(topic_filter)
+                found += len(topics)
+                self._retained.update((topic, code) for topic in topics)
         self._pump()
+        return len(filters) + found / RETAINED_FOR_A_MESSAGE
 
     def _pump(self) -> None:
         transport = self._writer.transport
@@ -256,7 +307,8 @@ class Connection:
         """Close a connection that is silent for one and a half keepalives (MQTT 3.1.1 section 3.1.2.10)."""
         if not self.session.keep_alive:
             return
-        left_s = self._last_heard + 1.5 * self.session.keep_alive - self._loop.time()
+        last_heard = self._loop.time() if self._is_resting else self._last_heard
+        left_s = last_heard + 1.5 * self.session.keep_alive - self._loop.time()
         if left_s > 0:
             self._silence_timer = self._loop.call_later(left_s, self._watch_silence)
             return

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from broker.packets import Message
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
+MAX_QUEUED_BYTES_IN_ALL = 256 * 1024 * 1024
+MESSAGE_OVERHEAD_BYTES = 256  # what Python takes for a message and its place in the queue
 
 
 class Delivery(NamedTuple):
@@ -22,13 +24,23 @@ class Delivery(NamedTuple):
     qos: int
 
 
-class Outbox:
-    """The messages that wait for one reader, in order."""
+class Queued:
+    """How many bytes wait for all readers together; each counts a message that waits for several."""
 
-    def __init__(self, max_messages: int, max_bytes: int = MAX_QUEUED_BYTES) -> None:
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
+class Outbox:
+    """The messages that wait for one reader, in order; `queued` sums up those of all readers."""
+
+    def __init__(self, max_messages: int, queued: Queued, max_bytes: int = MAX_QUEUED_BYTES) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self._queued = queued
+        self.size = 0
         self._numbers = itertools.count()
         self._by_qos: tuple[deque[Delivery], deque[Delivery]] = (deque(), deque())
 
@@ -38,9 +50,9 @@ class Outbox:
     def put(self, message: Message, qos: int) -> int:
         """Add a message; return how many had to be dropped to keep within the bounds."""
         self._by_qos[qos].append(Delivery(next(self._numbers), message, qos))
-        self._bytes += len(message.payload)
+        self._count(message, 1)
         dropped = 0
-        while len(self) > self._max_messages or (self._bytes > self._max_bytes and len(self) > 1):
+        while len(self) > self._max_messages or (self.size > self._max_bytes and len(self) > 1):
             self._pop(0 if self._by_qos[0] else 1)
             dropped += 1
         return dropped
@@ -56,9 +68,15 @@ class Outbox:
         """Let go of everything."""
         for queue in self._by_qos:
             queue.clear()
-        self._bytes = 0
+        self._queued.size -= self.size
+        self.size = 0
 
     def _pop(self, qos: int) -> Delivery:
         delivery = self._by_qos[qos].popleft()
-        self._bytes -= len(delivery.message.payload)
+        self._count(delivery.message, -1)
         return delivery
+
+    def _count(self, message: Message, sign: int) -> None:
+        size = sign * (len(message.payload) + MESSAGE_OVERHEAD_BYTES)
+        self.size += size
+        self._queued.size += size

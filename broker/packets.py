@@ -1,20 +1,15 @@
-"""MQTT 3.1.1 packets on the wire: read whole and bounded, PUBLISH taken apart and built here, the rest by amqtt.
+"""MQTT 3.1.1 packets on the wire: read whole and bounded, taken apart and built.
 
-amqtt reads a packet of any size, a few bytes at a time, and builds a PUBLISH anew for every subscriber; here a packet
-too large is refused by its header, before its payload is read, and what all subscribers get is built once.
+amqtt reads a packet of any size, a few bytes at a time with a task switch for each, lets through what the standard
+forbids, and builds a PUBLISH anew for every subscriber. Here a packet too large is refused by its header, before its
+payload is read, and what all subscribers get is built once. CONNECT has a file of its own, `broker.connect_packet`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from typing import Any, NamedTuple
-
-from amqtt.adapters import BufferReader
-from amqtt.errors import AMQTTError, MQTTError, NoDataError
-from amqtt.mqtt.packet import MQTTFixedHeader
-from amqtt.mqtt.subscribe import SubscribePacket
-from amqtt.mqtt.unsubscribe import UnsubscribePacket
+from typing import NamedTuple
 
 from gpumon.errors import GpumonError
 
@@ -33,6 +28,7 @@ class PacketTooLargeError(GpumonError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a packet of {size} bytes; at most {limit} are taken")
+        self.limit = limit
 
 
 class Packet(NamedTuple):
@@ -72,8 +68,8 @@ class Message:
         return b"".join((header, topic, packet_id, self.payload))
 
 
-async def read_packet(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
-    """Read the next packet.
+async def read_packet(reader: asyncio.StreamReader, max_bytes: int, max_publish_bytes: int = 0) -> Packet:
+    """Read the next packet: a PUBLISH of `max_publish_bytes` at most, any other of `max_bytes`.
 
     Raises PacketTooLargeError: with the payload unread. MalformedPacketError: for a length of more than four bytes.
     asyncio.IncompleteReadError, OSError: when the connection ends.
@@ -88,8 +84,9 @@ async def read_packet(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
                 break
         else:
             raise MalformedPacketError("a packet whose length has more than four bytes")
-        if length > max_bytes:
-            raise PacketTooLargeError(length, max_bytes)
+        limit = max_publish_bytes if first >> 4 == PUBLISH else max_bytes
+        if length > limit:
+            raise PacketTooLargeError(length, limit)
     body = await reader.readexactly(length) if length else b""
     return Packet(first >> 4, first & 0x0F, body)
 
@@ -118,8 +115,34 @@ def decode_publish(packet: Packet) -> tuple[Message, int | None]:
 
 
 def is_topic_name(topic: str) -> bool:
-    """Tell whether something can be published to this topic (MQTT 3.1.1 section 4.7); `$` topics are the broker's."""
-    return bool(topic) and not topic.startswith("$") and not any(wild in topic for wild in "+#\0")
+    """Tell whether something can be published to this topic (MQTT 3.1.1 section 4.7)."""
+    return bool(topic) and not any(wild in topic for wild in "+#\0")
+
+
+def take_text(body: bytes, start: int) -> tuple[str, int]:
+    """Return the string that begins here (MQTT 3.1.1 section 1.5.3), and where it ends.
+
+    Raises MalformedPacketError: where there is none, and for one that is not UTF-8 or holds a NUL.
+    """
+    data, end = take_bytes(body, start)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPacketError("a text that is not UTF-8") from error
+    if "\0" in text:
+        raise MalformedPacketError("a text with a NUL")
+    return text, end
+
+
+def take_bytes(body: bytes, start: int) -> tuple[bytes, int]:
+    """Return the bytes that begin here behind their length, and where they end.
+
+    Raises MalformedPacketError: where there are fewer.
+    """
+    end = start + 2 + int.from_bytes(body[start : start + 2], "big")
+    if start + 2 > len(body) or end > len(body):
+        raise MalformedPacketError("a packet that ends too early")
+    return body[start + 2 : end], end
 
 
 def decode_packet_id(body: bytes) -> int:
@@ -133,26 +156,36 @@ def decode_packet_id(body: bytes) -> int:
     return packet_id
 
 
-async def decode_subscribe(packet: Packet) -> tuple[int, list[tuple[str, int]]]:
+def decode_subscribe(packet: Packet) -> tuple[int, list[tuple[str, int]]]:
     """Return the packet id of a SUBSCRIBE, and its filters, each with the QoS asked for.
 
     Raises MalformedPacketError: for what MQTT 3.1.1 section 3.8 forbids.
     """
-    topics: list[tuple[str, int]] = await _decode_topics(SubscribePacket, packet)
-    if packet.flags != 0x02 or not topics or any(qos > 2 for _, qos in topics):
+    body, filters, at = packet.body, [], 2
+    while at < len(body):
+        topic_filter, at = take_text(body, at)
+        qos = body[at] if at < len(body) else 3
+        if qos > 2:
+            raise MalformedPacketError("a SUBSCRIBE without a QoS from 0 to 2")
+        filters.append((topic_filter, qos))
+        at += 1
+    if packet.flags != 0x02 or not filters:
         raise MalformedPacketError("a SUBSCRIBE that is none")
-    return decode_packet_id(packet.body), topics
+    return decode_packet_id(body), filters
 
 
-async def decode_unsubscribe(packet: Packet) -> tuple[int, list[str]]:
+def decode_unsubscribe(packet: Packet) -> tuple[int, list[str]]:
     """Return the packet id of an UNSUBSCRIBE, and its filters.
 
     Raises MalformedPacketError: for what MQTT 3.1.1 section 3.10 forbids.
     """
-    topics: list[str] = await _decode_topics(UnsubscribePacket, packet)
-    if packet.flags != 0x02 or not topics:
+    body, filters, at = packet.body, [], 2
+    while at < len(body):
+        topic_filter, at = take_text(body, at)
+        filters.append(topic_filter)
+    if packet.flags != 0x02 or not filters:
         raise MalformedPacketError("an UNSUBSCRIBE that is none")
-    return decode_packet_id(packet.body), topics
+    return decode_packet_id(body), filters
 
 
 def encode_answer(kind: int, packet_id: int, payload: bytes = b"") -> bytes:
@@ -161,36 +194,6 @@ def encode_answer(kind: int, packet_id: int, payload: bytes = b"") -> bytes:
     return (
         struct.pack("!B", kind << 4 | flags) + _encode_length(2 + len(payload)) + struct.pack("!H", packet_id) + payload
     )
-
-
-def encode_connack(code: int) -> bytes:
-    """Build a CONNACK; no session is ever present (MQTT 3.1.1 section 3.2.2)."""
-    return bytes((0x20, 2, 0, code))
-
-
-def protocol_level(packet: Packet) -> int | None:
-    """Return the protocol level of a CONNECT: 3 for MQTT 3.1, 4 for 3.1.1, 5 for 5.0; None where it is no MQTT."""
-    for name in (b"\0\4MQTT", b"\0\6MQIsdp"):
-        if packet.body.startswith(name) and len(packet.body) > len(name):
-            return packet.body[len(name)]
-    return None
-
-
-def whole(packet: Packet) -> bytes:
-    """Return the packet as it was on the wire, for amqtt to decode."""
-    return bytes(_header(packet).to_bytes()) + packet.body
-
-
-async def _decode_topics(packet_class: Any, packet: Packet) -> Any:
-    try:
-        decoded = await packet_class.from_stream(BufferReader(packet.body), fixed_header=_header(packet))
-    except (AMQTTError, MQTTError, NoDataError) as error:
-        raise MalformedPacketError(f"a packet that cannot be read ({error})") from error
-    return decoded.payload.topics
-
-
-def _header(packet: Packet) -> MQTTFixedHeader:
-    return MQTTFixedHeader(packet.kind, packet.flags, len(packet.body))
 
 
 def _encode_length(length: int) -> bytes:

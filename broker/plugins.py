@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,12 +9,11 @@ from amqtt.contexts import Action, BaseContext
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
-from broker.access import may_publish, may_read
-from broker.trust import Directory
+from broker.access import LabelsOf, may_publish, may_read
+from broker.logins import LoginDesk
 from gpumon.roles import Principal
 from gpumon.topics import Topics
 
-LOGIN_THREADS = 4
 _PRINCIPAL = "gpumon.principal"
 
 
@@ -26,35 +23,34 @@ def principal_of(session: Session) -> Principal:
 
 
 class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]
-    """Asks the directory, in a few threads of its own: hashing a password takes 50 ms that no message should wait."""
+    """Asks the desk for log-ins."""
 
     @dataclass
     class Config:
         """What amqtt hands to the plugin (Any, since amqtt checks types at run time)."""
 
-        directory: Any
+        desk: Any
 
     def __init__(self, context: BaseContext) -> None:
         super().__init__(context)
-        self._directory: Directory = self.config.directory
-        self._threads = ThreadPoolExecutor(LOGIN_THREADS, thread_name_prefix="login")
+        self._desk: LoginDesk = self.config.desk
 
     async def authenticate(self, *, session: Session) -> bool:
-        """Let in whom the directory knows; nobody is anonymous."""
+        """Let in whom the directory knows; nobody is anonymous.
+
+        Raises LoginsLimitedError, and whatever the directory raises.
+        """
         name, password = session.username, session.password
         session.password = None
-        if not name or not password:
-            return False
-        loop = asyncio.get_running_loop()
-        principal = await loop.run_in_executor(self._threads, self._directory.authenticate, name, password)
+        principal = await self._desk.who_is(name or "", password or "", session.remote_address)
         if principal is None:
             return False
         session.attributes[_PRINCIPAL] = principal
         return True
 
     async def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the desk's threads."""
+        self._desk.close()
 
 
 class TopicAccessPlugin(BaseTopicPlugin):  # type: ignore[misc]
@@ -65,15 +61,19 @@ class TopicAccessPlugin(BaseTopicPlugin):  # type: ignore[misc]
         """What amqtt hands to the plugin."""
 
         topics: Topics
+        labels_of: Any
 
     def __init__(self, context: BaseContext) -> None:
         super().__init__(context)
         self._topics: Topics = self.config.topics
+        self._labels_of: LabelsOf = self.config.labels_of
 
     def allows(self, session: Session, topic: str, action: Action) -> bool:
         """Tell whether this session may do that; without waiting, for the broker asks for every message."""
-        check = may_publish if action is Action.PUBLISH else may_read
-        return check(principal_of(session), topic, self._topics)
+        principal, client_id = principal_of(session), session.client_id
+        if action is Action.PUBLISH:
+            return may_publish(principal, topic, self._topics, client_id=client_id, labels_of=self._labels_of)
+        return may_read(principal, topic, self._topics, client_id=client_id)
 
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None

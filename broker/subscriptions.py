@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from gpumon.errors import InvalidTopicError
 
 MAX_LEVELS = 32
+MAX_TOPIC_CHARACTERS = 1024
 
 Reader = TypeVar("Reader", bound=Hashable)
 
@@ -108,15 +109,18 @@ def check_filter(topic_filter: str) -> None:
     """Check that a filter is one (MQTT 3.1.1 section 4.7) that the broker serves.
 
     Raises InvalidTopicError: for an empty one, a wildcard that is not a level of its own, `#` before the end, more than
-    `MAX_LEVELS` levels, and shared subscriptions, which MQTT 3.1.1 does not have.
+    `MAX_LEVELS` levels or `MAX_TOPIC_CHARACTERS`, and shared subscriptions, which MQTT 3.1.1 does not have.
     """
     levels = topic_filter.split("/")
-    if not topic_filter or "\0" in topic_filter or len(levels) > MAX_LEVELS:
-        raise InvalidTopicError(f"topic filter {topic_filter[:200]!r}: 1 to {MAX_LEVELS} levels are taken")
+    shown = repr(topic_filter[:200])
+    if not topic_filter or "\0" in topic_filter or len(levels) > MAX_LEVELS or len(topic_filter) > MAX_TOPIC_CHARACTERS:
+        raise InvalidTopicError(
+            f"topic filter {shown}: 1 to {MAX_LEVELS} levels and {MAX_TOPIC_CHARACTERS} characters are taken"
+        )
     if levels[0] == "$share":
-        raise InvalidTopicError(f"topic filter {topic_filter!r}: this broker has no shared subscriptions")
+        raise InvalidTopicError(f"topic filter {shown}: this broker has no shared subscriptions")
     if "#" in levels[:-1] or any(len(name) > 1 and ("#" in name or "+" in name) for name in levels):
-        raise InvalidTopicError(f"topic filter {topic_filter!r}: '+' must be a whole level, '#' the whole last one")
+        raise InvalidTopicError(f"topic filter {shown}: '+' must be a whole level, '#' the whole last one")
 
 
 def filter_matches(topic_filter: str, topic: str) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gpumon.roles import Principal
+
+SlowCheck = Callable[[], "Principal | None"]
 
 
 class Directory(Protocol):
     """Knows the accounts; the command line fills it in (by default with the master's), so the broker knows no SQL."""
 
-    def authenticate(self, username: str, password: str) -> Principal | None:
-        """Return who this is, or None where the name or the password is wrong.
+    def authenticate_quickly(self, username: str, password: str) -> Principal | SlowCheck | None:
+        """Return who this is, or None where the name or the password is wrong, within about a millisecond.
 
-        Called in a thread of its own, since hashing a password takes its time; several calls may run at once.
+        Where that takes longer, since a password must be hashed to know, return the call that does it: the broker makes
+        few of them at once, so that a flood of log-ins with people's names does not delay the workers, whose tokens
+        take no time. Called in threads of the broker's own, several at once.
         """
         ...
 

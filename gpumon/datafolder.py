@@ -42,6 +42,16 @@ class DataFolder:
         """The folder of gpumon's own authority, `ca.crt` and `ca.key`, and its server certificate."""
         return self.root / "tls"
 
+    @property
+    def authority(self) -> Path:
+        """The certificate of gpumon's own authority, which agents and others verify the server with."""
+        return self.certificates / "ca.crt"
+
+    @property
+    def reach(self) -> Path:
+        """How workers reach the broker, as the master has said at its last start; nothing in it is secret."""
+        return self.root / "reach.json"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
         return self.root / "agent" / worker_id

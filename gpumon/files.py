@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import pwd
 import secrets
 import stat
 import tempfile
 from pathlib import Path
 
-from gpumon.errors import SecretFileError, StartError
+from gpumon.errors import SecretFileError, SettingError, StartError
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SECRET_BYTES = 1024 * 1024
 
 
 def make_folder(folder: Path) -> Path:
-    """Create a data folder (mode 0700) with its parents and return it.
+    """Create a data folder (mode 0700) with its parents and return it; one that others may write is warned about.
 
     Raises StartError: when it cannot be created or written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode
+        if mode & 0o002 and not mode & stat.S_ISVTX:
+            logger.warning("every user may replace what is in the folder %s: run chmod 700 %s", folder, folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -47,19 +56,44 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 def read_secret(path: Path) -> str:
     """Return the one secret that a file holds.
 
-    Raises SecretFileError: when it is missing, empty, or readable by others than its owner.
+    Raises SecretFileError: when it is missing or empty, may be read by others, or belongs to another user than this
+    one and root.
     """
     try:
-        mode = path.stat().st_mode
-        content = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SecretFileError(f"{path} cannot be read: {reason}") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise SecretFileError(f"{path} holds a secret and others may read it: run chmod 600 {path}")
-    if not content:
-        raise SecretFileError(f"{path} is empty: it should hold one secret")
-    return content
+        with path.open("rb") as file:
+            # Of the file that is open: the name may stand for another one a moment later.
+            _check_private(path, os.fstat(file.fileno()))
+            content = file.read(LARGEST_SECRET_BYTES + 1)
+        text = content.decode().strip()
+    except OSError as error:
+        raise SecretFileError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SecretFileError(f"{path} cannot be read: it is not text") from None  # its text shows what was read
+    if not text or len(content) > LARGEST_SECRET_BYTES:
+        raise SecretFileError(f"{path} is {'too large' if text else 'empty'}: it should hold one secret")
+    return text
+
+
+def check_secret_file(path: Path) -> None:
+    """See that only this user and root may read a file that a library reads by its name, such as a TLS key.
+
+    Raises SecretFileError: when it is missing, may be read by others, or belongs to another user.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise SecretFileError(f"{path} cannot be read: {error.strerror}") from error
+    _check_private(path, status)
+
+
+def check_trusted_file(path: Path) -> None:
+    """See that not everybody may write a file that is trusted, such as a CA certificate; a missing one passes.
+
+    Raises SettingError: when everybody may.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & 0o002:
+            raise SettingError(f"every user may change {path}, which is to be trusted: run chmod 644 {path}")
 
 
 def write_secret(path: Path, secret: str) -> None:
@@ -77,3 +111,20 @@ def ensure_secret(path: Path) -> str:
             os.link(name, path)
         Path(name).unlink()
     return read_secret(path)
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise SecretFileError(f"{path} holds a secret and others may read it: run chmod 600 {path}")
+    if status.st_uid not in (0, os.geteuid()):
+        raise SecretFileError(
+            f"{path} holds a secret and belongs to {_user_name(status.st_uid)}, who may read it: "
+            f"run chown {_user_name(os.geteuid())} {path}"
+        )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gpumon.address import BrokerAddress
 from gpumon.errors import SettingError
+from gpumon.files import check_trusted_file
 from gpumon.log import OncePer
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Credentials:
     """Who logs in to the broker."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,9 @@ class Delivery:
 class MqttLink:
     """A connection to the broker that stays, or comes back.
 
+    While it is not there, `problem` says why; `is_refused` that the broker has answered and does not let it in, and
+    `is_login_refused` that this is for its name or secret.
+
     Constructing it does nothing; `start()` begins connecting in the background and `stop()` says goodbye properly.
     Handlers and `on_connected` callbacks run in the link's own thread and must not block.
     """
@@ -111,6 +115,7 @@ class MqttLink:
         self.address = address
         self.problem: str | None = "not connected yet"
         self.is_refused = False
+        self.is_login_refused = False
         self._credentials = credentials
         self._cafile = cafile
         self._will = will
@@ -188,6 +193,12 @@ class MqttLink:
             last = self._last_delivery
         return last is None or last.wait(timeout_s)
 
+    def log_in_with(self, credentials: Credentials) -> None:
+        """Show these from the next connect on."""
+        self._credentials = credentials
+        self.is_refused = self.is_login_refused = False
+        self._client.username_pw_set(credentials.username, credentials.password)
+
     def start(self) -> None:
         """Begin connecting in the background.
 
@@ -201,7 +212,7 @@ class MqttLink:
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(MAX_QUEUED_MESSAGES)
         if self._credentials is not None:
-            client.username_pw_set(self._credentials.username, self._credentials.password)
+            self.log_in_with(self._credentials)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         if self.address.tls:
@@ -225,6 +236,8 @@ class MqttLink:
         self._connected.clear()
 
     def _tls_context(self) -> ssl.SSLContext:
+        if self._cafile is not None:
+            check_trusted_file(self._cafile)
         try:
             return ssl.create_default_context(cafile=str(self._cafile) if self._cafile else None)
         except (OSError, ssl.SSLError) as error:
@@ -243,11 +256,12 @@ class MqttLink:
             user = self._credentials.username if self._credentials else "(none)"
             hint = f"user {user!r} or its token is not known there" if name in _REFUSED_LOGIN else name
             self.is_refused = True
+            self.is_login_refused = name in _REFUSED_LOGIN
             self._report(f"the broker at {self.address} refused the connection: {hint}")
             return
         self._attempts = 0
         self.problem = None
-        self.is_refused = False
+        self.is_refused = self.is_login_refused = False
         with self._subscribing:
             self._subscribed.clear()
             self._send_subscriptions(self._subscriptions)
@@ -311,7 +325,7 @@ class MqttLink:
     def _back_off(self) -> None:
         longest = min(FIRST_RETRY_S * 2**self._attempts, LONGEST_RETRY_S)
         self._attempts = min(self._attempts + 1, 10)
-        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret
+        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret  # nosec B311
         self._client.reconnect_delay_set(delay, delay)
 
 

@@ -169,8 +169,10 @@ class CommandSettings(Section, frozen=True):
     user: Annotated[
         str | None, _setting("user as whom commands run; the agent's own by default (another takes root)")
     ] = None
-    max_timeout_s: Annotated[float, _setting("longest time that a command may ask for", gt=0)] = 86_400.0
-    max_output_bytes: Annotated[int, _setting("output of one command that is published", ge=1024)] = 1024 * 1024
+    max_timeout_s: Annotated[
+        float, _setting("seconds for which a command may run; one that asks for more gets this", gt=0)
+    ] = 86_400.0
+    max_output_bytes: Annotated[int, _setting("bytes of a command's output that are published", ge=1024)] = 1024 * 1024
 
 
 class MasterSettings(Section, frozen=True):

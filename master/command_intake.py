@@ -6,17 +6,19 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from gpumon.commands import DEFAULT_TIMEOUT_S, Command, CommandAudit, CommandOutput, CommandResult
+from master.audit import Actor, AuditTrail
 from master.authors import Authors, is_about
 from master.bus import EventBus
 from master.events import CommandChanged, OutputArrived
 from master.fleet import Fleet, WorkerState
 from master.ledger import Ledger
-from master.records import Origin, OutputChunk
+from master.records import DESK_ORIGINS, Origin, OutputChunk
 from master.running import OFFLINE, UNKNOWN, RunningCommand, RunningTarget
 
 # The broker tells at once; an audit that comes after the result of a quick command comes soon after.
 LATE_AUDIT_S = 60.0
 _REMEMBERED_WITHOUT_AUTHOR = 1_000
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,12 @@ class CommandIntake:
     nothing, an ad-hoc command's author is not known.
     """
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, bus: EventBus, *, trusts_senders: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, fleet: Fleet, bus: EventBus, audit: AuditTrail | None = None, *, trusts_senders: bool
+    ) -> None:
+        """Take the audit that is told of ad-hoc commands, None for none."""
         self._ledger = ledger
+        self._audit = audit
         self._fleet = fleet
         self._bus = bus
         self._trusts_senders = trusts_senders
@@ -52,8 +58,10 @@ class CommandIntake:
                 running = self._ad_hoc(command, received)
                 self._add_targets(running, worker_id, received)
                 opened = self._ledger.open(running)
-            elif running.origin != "page":
+            elif running.origin not in DESK_ORIGINS:
                 self._ledger.changed(running, self._add_targets(running, worker_id, received))
+            if running.origin not in DESK_ORIGINS:
+                self._note_unknown(command.command, command.id, worker_id)
         if opened is not None:
             self._bus.publish(CommandChanged(opened))
 
@@ -88,6 +96,7 @@ class CommandIntake:
                 running.command, running.by = result.command, None
                 running.is_presumed = False
                 self._find_author(running, worker_id, received)
+                self._note_unknown(result.command, result.id, worker_id)
             target = _target(running, worker_id)
             if target is not None and not target.is_settled:
                 target.end(result)
@@ -95,15 +104,34 @@ class CommandIntake:
 
     def take_audit(self, audit: CommandAudit, worker_id: str | None, received: float) -> None:
         """Enter who published a command, to one worker or (None) to all."""
+        self._note_audited(audit, worker_id)
         if not audit.command:  # a cancellation
             return
         with self._ledger.lock:
             running = self._audited(audit, worker_id, received)
             if running is None:
                 self._authors.add(audit, worker_id, received)
-            elif running.origin != "page" and not running.is_audited and is_about(audit, running.command):
+            elif running.origin not in DESK_ORIGINS and not running.is_audited and is_about(audit, running.command):
                 _set_author(running, audit)
                 self._ledger.changed(running)
+
+    def _note_audited(self, audit: CommandAudit, worker_id: str | None) -> None:
+        if self._audit is not None:
+            by = Actor(audit.user, "mqtt", audit.address)
+            workers = [worker_id or ALL]
+            if audit.command:
+                self._audit.add_soon(
+                    by, "command.mqtt", audit.id, command=audit.command, workers=workers, topic=audit.topic
+                )
+            else:
+                self._audit.add_soon(by, "command.cancelled", audit.id, workers=workers, topic=audit.topic)
+
+    def _note_unknown(self, command: str, command_id: str, worker_id: str | None) -> None:
+        """Tell the audit of a command of which the broker does not say whose it is."""
+        if self._audit is not None and not self._trusts_senders:
+            self._audit.add_soon(
+                Actor(None, "mqtt"), "command.mqtt", command_id, command=command, workers=[worker_id or ALL]
+            )
 
     def _ad_hoc(self, command: Command, received: float) -> RunningCommand:
         by = command.by if self._trusts_senders else None
@@ -157,7 +185,7 @@ class CommandIntake:
 def _target(running: RunningCommand, worker_id: str) -> RunningTarget | None:
     """Return the worker's part; ad-hoc commands may have reached workers that nobody saw them sent to."""
     target = running.targets.get(worker_id)
-    if target is None and running.origin != "page":
+    if target is None and running.origin not in DESK_ORIGINS:
         target = running.add_target(worker_id)
     return target
 

@@ -45,13 +45,20 @@ class Ingest:
     """Subscribes to everything the master listens to."""
 
     def __init__(
-        self, fleet: Fleet, commands: CommandIntake, topics: Topics, clock: Callable[[], float] = time.time
+        self,
+        fleet: Fleet,
+        commands: CommandIntake,
+        topics: Topics,
+        clock: Callable[[], float] = time.time,
+        passes_over: Callable[[str], bool] = lambda _worker_id: False,
     ) -> None:
+        """Take what is in, except from workers that are to be passed over, since they were removed just now."""
         self.counters = IngestCounters()
         self._fleet = fleet
         self._commands = commands
         self._topics = topics
         self._clock = clock
+        self._passes_over = passes_over
         self._due = OncePer(60.0)
         self._infos = Decoder(Info)
         self._samples = Decoder(Metrics)
@@ -87,6 +94,8 @@ class Ingest:
                 self._take_command(None, message, self._clock())
                 return
             worker_id, _ = self._topics.read(message.topic)
+            if self._passes_over(worker_id):
+                return
             if len(message.payload) > MAX_PAYLOAD_BYTES:
                 raise InvalidPayloadError(f"{len(message.payload)} bytes, at most {MAX_PAYLOAD_BYTES} are taken")
             self._takers[channel](worker_id, message, self._clock())

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
+from master.audit import Actor, AuditTrail
 from master.bus import EventBus
 from master.events import CommandChanged
 from master.records import CommandRecord, OutputChunk
@@ -25,8 +26,12 @@ MAX_KEPT_BYTES = 256 * 1024 * 1024
 class Ledger:
     """Holds running commands; whoever changes one holds `lock` and calls `changed`."""
 
-    def __init__(self, store: CommandStore, bus: EventBus, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: CommandStore, bus: EventBus, clock: Callable[[], float], audit: AuditTrail | None = None
+    ) -> None:
+        """Take the audit that is told how each command ended, None for none."""
         self.lock = threading.RLock()
+        self._audit = audit
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -81,6 +86,8 @@ class Ledger:
         if command is None:
             record = self._store.get(command_id)
             command = self._take_up(record) if record else None
+            if command is not None and command.is_ended:
+                command.audited_outcome = command.record().outcome()
         return command
 
     def changed(self, command: RunningCommand, targets: Iterable[RunningTarget] = ()) -> None:
@@ -152,6 +159,7 @@ class Ledger:
             if command.is_ended and command.ended is None:
                 command.ended = self._clock()
             record = command.record()
+            self._audit_end(command, record)
             command.last_put = self._store.keep_command(record, command.ended if record.is_ended else None)
             for target in targets:
                 command.last_put = self._store.keep_target(command.id, target.position, target.record)
@@ -162,6 +170,16 @@ class Ledger:
             if chunks:
                 command.last_put = self._store.keep_output(command.id, worker_id, chunks)
         self._bus.publish(CommandChanged(record))
+
+    def _audit_end(self, command: RunningCommand, record: CommandRecord) -> None:
+        """Tell the audit how the command ended on each worker; again where a late result says otherwise."""
+        outcome = record.outcome()
+        if self._audit is None or not record.is_ended or outcome == command.audited_outcome:
+            return
+        command.audited_outcome = outcome
+        counts = {how: len(workers) for how, workers in outcome.items()}
+        by = Actor(record.by, record.origin)
+        self._audit.add_soon(by, "command.ended", record.id, counts=counts, workers=outcome)
 
     def _take_up(self, record: CommandRecord) -> RunningCommand:
         command = self._running[record.id] = RunningCommand.from_record(record)

@@ -15,17 +15,25 @@ from gpumon.files import read_secret
 from gpumon.link import Credentials, InboundMessage, MqttLink, Will
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 from gpumon.settings import Settings
-from gpumon.topics import Channel, Topics
+from gpumon.topics import Topics
 from master.accounts import AccountError, Accounts
+from master.audit import BY_ITSELF, Actor, AuditTrail
+from master.audit_reader import AuditReader
 from master.bus import EventBus
 from master.command_intake import CommandIntake
 from master.commands import CommandDesk
 from master.counters import IngestCounters
 from master.events import BrokerLinkChanged
 from master.fleet import Fleet
+from master.foreign_access import foreign_access
+from master.foreign_sync import ForeignSync
 from master.ingest import Ingest
+from master.join_desk import JoinDesk
+from master.join_keys import JoinKeys
+from master.last_uses import LastUses
 from master.ledger import Ledger
 from master.prepare import instance_of, prepare
+from master.removals import Removals
 from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
@@ -66,17 +74,25 @@ class Master:
         self._writer = Writer(self._store)
         self._fleet_store = FleetStore(self._store, self._writer)
         self._command_store = CommandStore(self._store, self._writer)
-        self._ledger = Ledger(self._command_store, self.bus, time.time)
+        self.audit = AuditTrail(self._store, self._writer)
+        self._ledger = Ledger(self._command_store, self.bus, time.time, self.audit)
         self.fleet = Fleet(self._fleet_store, self.bus)
-        self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics)
-        self.accounts = Accounts(self._store)
+        self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics, self.audit)
+        foreign = foreign_access(settings, address, credentials, cafile)
+        self._foreign = None if foreign is None else ForeignSync(foreign, self._store, self.fleet)
+        self.accounts = Accounts(self._store, foreign)
+        self.last_uses = LastUses(self._writer)
+        self.audit_reader = AuditReader(self._store)
         embedded = settings.broker.url is None
-        intake = CommandIntake(self._ledger, self.fleet, self.bus, trusts_senders=embedded)
-        self._ingest = Ingest(self.fleet, intake, self._topics)
+        intake = CommandIntake(self._ledger, self.fleet, self.bus, self.audit, trusts_senders=embedded)
+        self._removals = Removals(self._store, self.fleet, self._topics)
+        self._ingest = Ingest(self.fleet, intake, self._topics, passes_over=self._removals.covers)
+        self.joining = JoinDesk(JoinKeys(self._store, foreign), self.audit, self._topics)
         self._ticker = Ticker()
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
         self._ticker.every(1.0, self._watch_link)
+        self._ticker.every(1.0, self._removals.look)
         self._ticker.every(settings.master.save_interval_s, self.fleet.save)
         self._ticker.every(PRUNE_EACH_S, self._prune)
         self._link: MqttLink | None = None
@@ -124,6 +140,9 @@ class Master:
     def stop(self) -> None:
         """Say goodbye to the broker, write what is pending, close the store; safe to call twice."""
         self._ticker.stop()
+        if self._foreign is not None:
+            self._foreign.stop()
+        self.joining.stop()
         self.commands.attach(None)
         link, self._link = self._link, None  # without it, the `offline` below is not contradicted
         if link is not None:
@@ -142,20 +161,18 @@ class Master:
         self._ledger.announce()
         return self._writer.flush(timeout_s)
 
-    def remove_worker(self, worker_id: str) -> None:
+    def remove_worker(self, worker_id: str, by: Actor = BY_ITSELF) -> None:
         """Remove a worker for good: its account, what is kept of it, and its retained messages at the broker.
 
         Raises AccountError: when neither an account nor the fleet knows it.
         """
         try:
-            self.accounts.remove_worker(worker_id)
+            self.accounts.remove_worker(worker_id, by)
         except AccountError:
             if self.fleet.worker(worker_id) is None:
                 raise
-        if self._link is not None:
-            for channel in (Channel.STATUS, Channel.INFO, Channel.METRICS):
-                self._link.publish(self._topics.worker(worker_id, channel), b"", qos=1, retain=True)
-        self.fleet.forget(worker_id)
+            self._removals.add(worker_id, by)
+        self._removals.look()
 
     def _start(self) -> None:
         self._store.start()
@@ -165,9 +182,15 @@ class Master:
         self._ledger.start()
         self._prune()
         self._link = self._new_link()
+        self._removals.attach(self._link)
+        self._removals.look()
         self._ingest.attach(self._link)
+        self.joining.attach(self._link)
+        self.joining.start()
         self.commands.attach(self._link)
         self._link.start()
+        if self._foreign is not None:
+            self._foreign.start()
         self._ticker.start()
 
     def _new_link(self) -> MqttLink:
@@ -181,6 +204,8 @@ class Master:
         link.subscribe(self._status_topic, 1, self._own_status_arrived)
         link.on_connected(self._say_online)
         link.on_connected(self._watch_link)
+        if self._foreign is not None:
+            link.on_connected(self._foreign.compare)
         return link
 
     @property

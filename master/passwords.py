@@ -1,4 +1,4 @@
-"""Passwords of people (argon2) and tokens of workers (SHA-256 of 256 random bits)."""
+"""Passwords of people (argon2), and tokens of workers and programs (SHA-256 of 256 random bits)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 TOKEN_BYTES = 32
+# No secret: by it a token that is found in a file or a log is known for what it is.
+API_TOKEN_PREFIX = "gpt_"  # noqa: S105  # nosec B105
+_API_TOKEN_CHARACTERS = 43  # 256 bits in URL-safe base64
 _GENERATED_BYTES = 12
 # A verification takes 64 MiB (argon2-cffi's defaults, RFC 9106 section 4): not one for every thread of the page.
 _AT_ONCE = 2
@@ -49,6 +52,16 @@ def new_password() -> str:
 def new_token() -> str:
     """Return a worker's new token."""
     return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def new_api_token() -> str:
+    """Return a new API token: `gpt_` and 43 URL-safe characters."""
+    return API_TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def is_api_token(text: str) -> bool:
+    """Tell whether this has the form of an API token, which no password may have."""
+    return text.startswith(API_TOKEN_PREFIX) and len(text) == len(API_TOKEN_PREFIX) + _API_TOKEN_CHARACTERS
 
 
 def token_digest(token: str) -> str:

@@ -8,11 +8,22 @@ from typing import Literal
 from gpumon.commands import CommandState, Stream
 
 TargetState = Literal["sent", "running", "finished", "timeout", "cancelled", "refused", "expired", "failed", "lost"]
-Origin = Literal["page", "cli", "mqtt"]
+Origin = Literal["page", "api", "cli", "mqtt"]
 
 UNFINISHED: frozenset[TargetState] = frozenset({"sent", "running"})
+# By these ways in, the desk itself sends: it knows the author and every target.
+DESK_ORIGINS: frozenset[Origin] = frozenset({"page", "api"})
 
-__all__ = ["UNFINISHED", "CommandRecord", "CommandState", "Origin", "OutputChunk", "TargetRecord", "TargetState"]
+__all__ = [
+    "DESK_ORIGINS",
+    "UNFINISHED",
+    "CommandRecord",
+    "CommandState",
+    "Origin",
+    "OutputChunk",
+    "TargetRecord",
+    "TargetState",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +71,11 @@ class CommandRecord:
     def is_ended(self) -> bool:
         """Whether every target has ended."""
         return all(target.is_ended for target in self.targets)
+
+    def outcome(self) -> dict[str, list[str]]:
+        """Return the workers on which it ended in each way: `exit 0`, `exit 3`, `timeout`, `lost`..."""
+        found: dict[str, list[str]] = {}
+        for target in self.targets:
+            finished = target.state == "finished" and target.exit_code is not None
+            found.setdefault(f"exit {target.exit_code}" if finished else target.state, []).append(target.worker_id)
+        return found

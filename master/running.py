@@ -63,6 +63,8 @@ class RunningCommand:
     ended: float | None = None
     # Targets that have changed since they were last written and announced.
     changed: dict[str, RunningTarget] = field(default_factory=dict)
+    # How it had ended as the audit was told last.
+    audited_outcome: dict[str, list[str]] | None = None
     # The number of the last row of it that was handed to the writer.
     last_put: int = 0
 

@@ -1,4 +1,4 @@
-"""The JSON API, `/api/v1/...`: what the page shows, for programs as well; reading alone."""
+"""The JSON API, `/api/v1/...`: who one is, and the workers; for the page and for programs with an API token alike."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import Any
 
 import flask
 import msgspec
+from flask_wtf.csrf import generate_csrf
 
 from gpumon.address import address_for_agents
-from gpumon.errors import GpumonError
 from gpumon.messages import Event, Info
-from gpumon.roles import Principal
+from gpumon.roles import Role
 from gpumon.topics import Channel
 from gpumon.version import __version__
 from master.fleet import Worker
-from master.records import CommandRecord, OutputChunk
+from webui.access import needs
+from webui.answers import answer
 from webui.command_push import CommandSummary, summary_of
 from webui.context import context
+from webui.guard import visitor
 from webui.rows import FleetChange, FleetRow, fleet_row
-from webui.sessions import MAY_RUN, form_token
+from webui.sessions import Visitor
 
 blueprint = flask.Blueprint("api", __name__, url_prefix="/api/v1")
-
-MOST_LISTED = 200
-MOST_OUTPUTS_AT_ONCE = 50
 
 
 class TimedEvent(msgspec.Struct, frozen=True):
@@ -49,115 +48,40 @@ class WorkerView(msgspec.Struct, frozen=True):
     topics: dict[str, str]
 
 
-class CommandView(msgspec.Struct, frozen=True):
-    """A command with all its targets."""
-
-    time: float
-    command: CommandRecord
-
-
-@blueprint.before_request
-def require_log_in() -> Any:
-    """Refuse who is not logged in."""
-    if context().sessions.principal() is None:
-        return _json({"error": "log in first, at /login"}, 401)
-    return None
-
-
-@blueprint.errorhandler(GpumonError)
-def told(error: GpumonError) -> Any:
-    """Answer what the master cannot do now, in words."""
-    return _json({"error": str(error)}, 503)
-
-
 @blueprint.get("/session")
+@needs(Role.VIEWER)
 def session() -> Any:
     """Return who is logged in and what the page needs to know."""
-    principal = context().sessions.principal()
-    if principal is None:
-        return _json({"error": "log in first, at /login"}, 401)
-    return _json(session_info(principal))
+    return answer(session_info(visitor()))
 
 
 @blueprint.get("/workers")
+@needs(Role.VIEWER)
 def workers() -> Any:
     """Return every worker's row."""
     now = time.time()
-    return _json(FleetChange(now, [fleet_row(worker, now) for worker in context().master.fleet.workers()], []))
+    return answer(FleetChange(now, [fleet_row(worker, now) for worker in context().master.fleet.workers()], []))
 
 
 @blueprint.get("/workers/<worker_id>")
+@needs(Role.VIEWER)
 def worker(worker_id: str) -> Any:
     """Return everything about one worker."""
     view = worker_view(worker_id)
-    return _json({"error": f"no worker {worker_id!r} is known"}, 404) if view is None else _json(view)
+    return answer({"error": f"no worker {worker_id!r} is known"}, 404) if view is None else answer(view)
 
 
-@blueprint.get("/commands")
-def commands() -> Any:
-    """Return recent commands, newest first: `?limit=`, `?before=` (a time), `?worker=` (an id)."""
-    arguments = flask.request.args
-    limit = min(max(arguments.get("limit", 50, int), 1), MOST_LISTED)
-    before, worker_id = arguments.get("before", None, float), arguments.get("worker")
-    records = context().master.commands.recent(limit, before, worker_id)
-    return _json({"time": time.time(), "commands": [summary_of(record, worker_id) for record in records]})
-
-
-@blueprint.get("/commands/<command_id>")
-def command(command_id: str) -> Any:
-    """Return one command with all its targets."""
-    record = context().master.commands.get(command_id)
-    if record is None:
-        return _json({"error": f"no command {command_id!r} is known"}, 404)
-    return _json(CommandView(time.time(), record))
-
-
-@blueprint.get("/commands/<command_id>/output")
-def output(command_id: str) -> Any:
-    """Return the output so far of the targets named by `?worker=` (several times for several), by worker."""
-    desk = context().master.commands
-    record = desk.get(command_id)
-    if record is None:
-        return _json({"error": f"no command {command_id!r} is known"}, 404)
-    asked = flask.request.args.getlist("worker")[:MOST_OUTPUTS_AT_ONCE]
-    known = {target.worker_id for target in record.targets}
-    chunks: dict[str, list[OutputChunk]] = {name: desk.output(command_id, name) for name in asked if name in known}
-    return _json({"time": time.time(), "output": chunks})
-
-
-@blueprint.get("/commands/<command_id>/output.txt")
-def output_text(command_id: str) -> Any:
-    """Return the output as text to keep: of one target (`?worker=`), or of all, each under a line with its name."""
-    desk = context().master.commands
-    record = desk.get(command_id)
-    if record is None:
-        return _json({"error": f"no command {command_id!r} is known"}, 404)
-    asked = flask.request.args.get("worker")
-    names = [target.worker_id for target in record.targets if asked in (None, target.worker_id)]
-
-    def parts() -> Any:
-        for name in names:
-            if asked is None:
-                yield f"==> {name} <==\n"
-            yield from (chunk.data for chunk in desk.output(command_id, name))
-            if asked is None:
-                yield "\n"
-
-    file_name = f"{command_id}-{asked}.txt" if asked in names else f"{command_id}.txt"
-    response = flask.Response(parts(), mimetype="text/plain")
-    response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
-    return response
-
-
-def session_info(principal: Principal) -> dict[str, Any]:
-    """Return who is logged in, what they may do, and the lines that join a worker."""
+def session_info(who: Visitor) -> dict[str, Any]:
+    """Return who this is, what they may do, and the lines that join a worker."""
     page = context()
+    principal = who.principal
     mqtt = address_for_agents(page.settings)
     return {
         "user": principal.name,
         "role": principal.role.value,
-        "may_run": principal.role in MAY_RUN,
-        "csrf": form_token(),
+        "may_run": principal.may_command_some,
+        "commands_on": None if principal.may_command_all else dict(principal.commands_on or ()),
+        "csrf": None if who.by_token else generate_csrf(),
         "time": time.time(),
         "version": __version__,
         "instance": page.master.instance,
@@ -195,7 +119,3 @@ def worker_view(worker_id: str) -> WorkerView | None:
 
 def _sample(found: Worker) -> msgspec.Raw | None:
     return msgspec.Raw(found.metrics_payload) if found.metrics_payload is not None else None
-
-
-def _json(value: object, status: int = 200) -> flask.Response:
-    return flask.Response(msgspec.json.encode(value), status, mimetype="application/json")

@@ -9,22 +9,20 @@ from pathlib import Path
 import flask
 import flask.sessions
 import flask_socketio
+import flask_wtf
 
 from gpumon.settings import Settings
 from master.master import Master
-from webui import api, auth, gathered_api, pages
+from webui import api, api_account, api_admin, api_audit, api_commands, api_gathered, auth, errors, pages
+from webui.access import check_declared
 from webui.context import EXTENSION, PageContext
-from webui.live import Live, LiveNamespace, Rooms, Viewers
-from webui.sessions import LoginThrottle, Sessions
-from webui.transport import (
-    MAX_RECEIVED_BYTES,
-    PING_INTERVAL_S,
-    PING_TIMEOUT_S,
-    Connections,
-    Json,
-    OnlyLoggedIn,
-    RoomManager,
-)
+from webui.failed_logins import FailedLogins
+from webui.guard import Guard, Origins
+from webui.live import Live, LiveNamespace, Rooms
+from webui.sessions import Sessions
+from webui.throttle import KnownBrowsers, LoginThrottle
+from webui.transport import MAX_RECEIVED_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S, Connections, Json, RoomManager
+from webui.viewers import OnlyOurs, Viewers
 
 STATIC = Path(__file__).parent / "static"
 MAX_FORM_BYTES = 16 * 1024
@@ -37,7 +35,8 @@ HEADERS = {
     ),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would send forms without their origin
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -75,33 +74,53 @@ class WebUi:
 
 
 def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[flask.Flask, Live]:
-    """Build the application and what pushes its live updates; nothing runs yet."""
+    """Build the application and what pushes its live updates; nothing runs yet.
+
+    Raises UndeclaredError: for a route or event that does not declare who may ask for it.
+    """
     app = flask.Flask("webui", root_path=str(STATIC.parent), static_folder=None)
     app.secret_key = secret_key
     app.session_interface = CookieSessions()
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_FORM_BYTES,
         PERMANENT_SESSION_LIFETIME=settings.page.session_hours * 3600,
-        SESSION_COOKIE_NAME="gpumon",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
+        WTF_CSRF_FIELD_NAME="csrf",
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_CHECK_DEFAULT=False,  # the guard does, for every route
+        WTF_CSRF_SSL_STRICT=False,  # the guard looks at the origin, behind a proxy too
     )
-    for part in (auth, pages, api, gathered_api):
-        app.register_blueprint(part.blueprint)
+    sessions = Sessions(master.accounts, master.last_uses, settings.page.session_hours)
+    guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app))
+    app.before_request(guard.check)
     app.after_request(_secured)
+    for part in (auth, pages, api, api_commands, api_gathered, api_account, api_admin, api_audit):
+        app.register_blueprint(part.blueprint)
+    errors.register(app)
 
     manager = RoomManager()
-    sessions = Sessions(master.accounts, settings.page.session_hours)
     viewers = Viewers(manager, sessions)
     connections = Connections(viewers.in_use)
     version, modules = _static_files()
-    app.extensions[EXTENSION] = PageContext(master, settings, sessions, LoginThrottle(), version, modules)
+    app.extensions[EXTENSION] = PageContext(
+        master=master,
+        settings=settings,
+        sessions=sessions,
+        throttle=LoginThrottle(),
+        known_browsers=KnownBrowsers(secret_key),
+        failed_logins=FailedLogins(master.audit),
+        static_version=version,
+        modules=modules,
+    )
 
     socketio = _socketio(app, manager, connections)
     live = Live(master, Rooms(socketio, manager), connections)
-    socketio.on_namespace(LiveNamespace(live, viewers))
-    app.wsgi_app = OnlyLoggedIn(app, app.wsgi_app, sessions)  # type: ignore[method-assign]
+    namespace = LiveNamespace(live, viewers)
+    socketio.on_namespace(namespace)
+    check_declared(app, namespace.handlers())
+    app.wsgi_app = OnlyOurs(app, app.wsgi_app, guard, HEADERS)  # type: ignore[method-assign]
     return app, live
 
 
@@ -114,6 +133,8 @@ def _socketio(app: flask.Flask, manager: RoomManager, connections: Connections) 
         client_manager=manager,
         json=Json,
         manage_session=False,
+        cors_allowed_origins=_allowed_before,
+        async_handlers=False,  # one after the other, so that no browser can have a thousand threads work for it
         transports=["websocket"],
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
@@ -125,10 +146,19 @@ def _socketio(app: flask.Flask, manager: RoomManager, connections: Connections) 
     return socketio
 
 
-class CookieSessions(flask.sessions.SecureCookieSessionInterface):
-    """Flask's signed cookie, which goes over TLS alone where it was set over TLS."""
+def _allowed_before(_origin: str, _environ: object) -> bool:
+    """Answer engineio, which asks about the origin as well: `OnlyOurs` has let none but ours through."""
+    return True
 
-    def get_cookie_secure(self, app: flask.Flask) -> bool:  # noqa: ARG002 - the name and arguments are Flask's
+
+class CookieSessions(flask.sessions.SecureCookieSessionInterface):
+    """Flask's signed cookie; over TLS under a name that browsers take from this very host over TLS alone."""
+
+    def get_cookie_name(self, app: flask.Flask) -> str:  # noqa: ARG002 - the name and arguments are Flask's
+        """Return the cookie's name."""
+        return "__Host-gpumon" if flask.request.is_secure else "gpumon"
+
+    def get_cookie_secure(self, app: flask.Flask) -> bool:  # noqa: ARG002 - the same
         """Tell whether the cookie is for TLS alone."""
         return flask.request.is_secure
 

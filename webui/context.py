@@ -9,7 +9,9 @@ import flask
 from gpumon.settings import Settings
 from gpumon.topics import Topics
 from master.master import Master
-from webui.sessions import LoginThrottle, Sessions
+from webui.failed_logins import FailedLogins
+from webui.sessions import Sessions
+from webui.throttle import KnownBrowsers, LoginThrottle
 
 EXTENSION = "gpumon"
 THREADS_KEPT_FREE = 8
@@ -23,6 +25,8 @@ class PageContext:
     settings: Settings
     sessions: Sessions
     throttle: LoginThrottle
+    known_browsers: KnownBrowsers
+    failed_logins: FailedLogins
     static_version: str
     modules: tuple[str, ...]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import flask
@@ -14,8 +14,8 @@ import flask_socketio
 import msgspec
 from msgspec import Meta
 
-from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES
 from gpumon.errors import GpumonError
+from gpumon.roles import Role
 from master.events import (
     BrokerLinkChanged,
     CommandChanged,
@@ -26,46 +26,30 @@ from master.events import (
     WorkerRemoved,
 )
 from master.master import Master
-from webui.api import CommandView, TimedEvent, worker_view
+from webui.access import need_of, needs, open_to_all
+from webui.answers import status_and_text
+from webui.api import TimedEvent, worker_view
+from webui.api_commands import CommandView, RunRequest, WorkerIds, caller, run_as
 from webui.command_push import COMMANDS_ROOM, CommandPusher, command_room, summary_of, worker_room
 from webui.context import context
 from webui.fleet_push import FLEET_ROOM, FleetPusher
+from webui.guard import visitor
 from webui.rows import fleet_row
-from webui.sessions import MAY_RUN, Sessions
 from webui.transport import Connections, RoomManager
+from webui.viewers import NAMESPACE, Viewers
 
 logger = logging.getLogger(__name__)
 
-NAMESPACE = "/"
-MOST_WORKERS_AT_ONCE = 10_000
 MOST_ROOMS = 64
-NOT_ALLOWED = {"error": "viewers may watch; running and cancelling commands takes the role operator or admin"}
-LOG_IN_FIRST = {"error": "log in first"}
-
-WorkerId = Annotated[str, Meta(min_length=1, max_length=63)]
+LOG_IN_FIRST = "log in first"
+WATCHABLE = re.compile(r"fleet|commands|(?:worker|command):[A-Za-z0-9._-]{1,64}")
 
 
-class RunRequest(msgspec.Struct, frozen=True):
-    """Run `command` on these workers."""
-
-    command: Annotated[str, Meta(min_length=1, max_length=MAX_COMMAND_BYTES)]
-    workers: Annotated[list[WorkerId], Meta(min_length=1, max_length=MOST_WORKERS_AT_ONCE)]
-    timeout_s: float = DEFAULT_TIMEOUT_S
-
-
-class CancelRequest(msgspec.Struct, frozen=True):
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """End a command, on some of its workers or (None) on all."""
 
     id: Annotated[str, Meta(max_length=64)]
-    workers: Annotated[list[WorkerId], Meta(max_length=MOST_WORKERS_AT_ONCE)] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Somebody who is connected, until their session ends."""
-
-    name: str
-    until: float
+    workers: WorkerIds | None = None
 
 
 class Rooms:
@@ -86,34 +70,6 @@ class Rooms:
     def emit_to_all(self, event: str, data: Any) -> None:
         """Send an event to every browser."""
         self._socketio.emit(event, data, namespace=NAMESPACE)
-
-
-class Viewers:
-    """Everybody who is connected, by Socket.IO's session id."""
-
-    def __init__(self, manager: RoomManager, sessions: Sessions) -> None:
-        self._manager = manager
-        self._sessions = sessions
-        self._by_sid: dict[str, Viewer] = {}
-        self._lock = threading.Lock()
-
-    def add(self, sid: str, viewer: Viewer, most: int) -> bool:
-        """Let somebody in; False where there are as many as may be."""
-        with self._lock:
-            if len(self._by_sid) >= most:
-                return False
-            self._by_sid[sid] = viewer
-            return True
-
-    def remove(self, sid: str) -> None:
-        """Forget somebody who has left."""
-        with self._lock:
-            self._by_sid.pop(sid, None)
-
-    def in_use(self, engine_sid: str) -> bool:
-        """Tell whether a connection carries a viewer whose session has not ended, nor whose account."""
-        viewer = self._by_sid.get(self._manager.sid_from_eio_sid(engine_sid, NAMESPACE))
-        return viewer is not None and viewer.until > time.time() and self._sessions.may_watch(viewer.name)
 
 
 class Live:
@@ -178,74 +134,78 @@ class Live:
 
 
 class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
-    """What browsers send: what they watch, and commands. Each event checks who sends it."""
+    """What browsers send: what they watch, and commands. Each event declares who may send it, and is checked."""
 
     def __init__(self, live: Live, viewers: Viewers) -> None:
         super().__init__(NAMESPACE)
         self._live = live
         self._viewers = viewers
+        for handler in self.handlers():
+            setattr(self, handler.__name__, partial(_checked, getattr(self, handler.__name__)))
 
+    @classmethod
+    def handlers(cls) -> list[Callable[..., Any]]:
+        """Return what is called for each event, as it is declared."""
+        return [handler for name, handler in vars(cls).items() if name.startswith("on_")]
+
+    @needs(Role.VIEWER, by_token=False)
     def on_connect(self, _auth: object = None) -> None:
         """Let in who is logged in, as long as there is room."""
         page = context()
-        principal = page.sessions.principal()
-        if principal is None:
-            raise flask_socketio.ConnectionRefusedError("log in first")
-        viewer = Viewer(principal.name, page.sessions.ends_at())
-        if not self._viewers.add(_sid(), viewer, page.most_viewers):
+        if not self._viewers.add(_sid(), visitor(), page.most_viewers):
             raise flask_socketio.ConnectionRefusedError(
                 f"all {page.most_viewers} live connections are in use: close another page, or raise page.threads "
                 f"({page.settings.page.threads} now)"
             )
 
+    @open_to_all
     def on_disconnect(self, _reason: object = None) -> None:
         """Forget who has left."""
         self._viewers.remove(_sid())
 
+    @needs(Role.VIEWER, by_token=False)
     def on_watch(self, topic: object = None, *_more: object) -> Any:
         """Begin to send what happens to `fleet`, `commands`, `worker:<id>` or `command:<id>`; answer how it is now."""
-        if context().sessions.principal() is None:
-            return LOG_IN_FIRST
-        if not isinstance(topic, str) or len(flask_socketio.rooms()) > MOST_ROOMS:
+        if not isinstance(topic, str) or not WATCHABLE.fullmatch(topic) or len(flask_socketio.rooms()) > MOST_ROOMS:
             return {"error": "this cannot be watched"}
         flask_socketio.join_room(topic)  # before looking, so that nothing is missed between the two
         try:
             snapshot = self._snapshot(topic)
         except GpumonError as error:
             flask_socketio.leave_room(topic)
-            return {"error": str(error)}
+            return {"error": status_and_text(error)[1]}
         if snapshot is None:
             flask_socketio.leave_room(topic)
             return {"error": "nothing of that name is known"}
         return msgspec.Raw(msgspec.json.encode(snapshot))
 
+    @needs(Role.VIEWER, by_token=False)
     def on_unwatch(self, topic: object = None, *_more: object) -> None:
         """Send no more of it."""
         if isinstance(topic, str):
             flask_socketio.leave_room(topic)
 
+    @needs(Role.OPERATOR, by_token=False)
     def on_run(self, data: object = None, *_more: object) -> Any:
         """Run a command; answer its id, or the error in words."""
-        principal = context().sessions.principal()
-        if principal is None or principal.role not in MAY_RUN:
-            return LOG_IN_FIRST if principal is None else NOT_ALLOWED
         try:
-            asked = msgspec.convert(data, RunRequest)
-            record = context().master.commands.run(asked.command, asked.workers, principal.name, asked.timeout_s)
-        except (GpumonError, msgspec.ValidationError) as error:
+            record = run_as(visitor(), msgspec.convert(data, RunRequest))
+        except msgspec.ValidationError as error:
             return {"error": str(error)}
+        except GpumonError as error:
+            return {"error": status_and_text(error)[1]}
         return {"id": record.id}
 
+    @needs(Role.OPERATOR, by_token=False)
     def on_cancel(self, data: object = None, *_more: object) -> Any:
         """End a command; answer nothing, or the error in words."""
-        principal = context().sessions.principal()
-        if principal is None or principal.role not in MAY_RUN:
-            return LOG_IN_FIRST if principal is None else NOT_ALLOWED
         try:
             asked = msgspec.convert(data, CancelRequest)
-            context().master.commands.cancel(asked.id, principal.name, asked.workers)
-        except (GpumonError, msgspec.ValidationError) as error:
+            context().master.commands.cancel(asked.id, caller(visitor()), asked.workers)
+        except msgspec.ValidationError as error:
             return {"error": str(error)}
+        except GpumonError as error:
+            return {"error": status_and_text(error)[1]}
         return {}
 
     def _snapshot(self, topic: str) -> object | None:
@@ -266,3 +226,16 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
 def _sid() -> str:
     sid: str = flask.request.sid  # type: ignore[attr-defined]  # set by Flask-SocketIO
     return sid
+
+
+def _checked(handler: Callable[..., Any], *arguments: object) -> Any:
+    """Call what is declared for an event, if who sends it may."""
+    found, need = context().sessions.visitor(), need_of(handler)
+    flask.g.visitor = found
+    by_token = found is not None and found.by_token
+    if need.is_met_by(found.principal if found else None, by_token=by_token):
+        return handler(*arguments)
+    refusal = LOG_IN_FIRST if found is None else need.refusal(by_token=by_token)
+    if handler.__name__ == "on_connect":
+        raise flask_socketio.ConnectionRefusedError(refusal)
+    return {"error": refusal}

@@ -7,8 +7,11 @@ from typing import Any
 
 import flask
 
+from gpumon.roles import Role
+from webui.access import needs, open_to_all
 from webui.api import session_info
 from webui.context import context
+from webui.guard import visitor
 
 blueprint = flask.Blueprint("pages", __name__)
 
@@ -17,23 +20,28 @@ A_YEAR_S = 365 * 24 * 3600
 
 @blueprint.get("/")
 @blueprint.get("/commands")
+@blueprint.get("/account")
 @blueprint.get("/workers/<path:_name>")
 @blueprint.get("/commands/<path:_name>")
+@needs(Role.VIEWER, by_token=False)
 def shell(_name: str = "") -> Any:
     """Return the shell; which view it shows is decided by the address in the browser."""
     page = context()
-    principal = page.sessions.principal()
-    if principal is None:
-        return flask.redirect(flask.url_for("auth.login_form", next=flask.request.full_path.rstrip("?")))
     return flask.render_template(
-        "shell.html",
-        session=json.dumps(session_info(principal)),
-        version=page.static_version,
-        modules=page.modules,
+        "shell.html", session=json.dumps(session_info(visitor())), version=page.static_version, modules=page.modules
     )
 
 
+@blueprint.get("/users")
+@blueprint.get("/audit")
+@needs(Role.ADMIN, by_token=False)
+def admin_shell() -> Any:
+    """Return the shell for views that are for admins alone."""
+    return shell()
+
+
 @blueprint.get("/static/<version>/<path:name>")
+@open_to_all
 def static_file(version: str, name: str) -> Any:
     """Return a static file; its address carries a version, so a browser may keep it for good."""
     kept_s = A_YEAR_S if version == context().static_version else 0
@@ -41,12 +49,14 @@ def static_file(version: str, name: str) -> Any:
 
 
 @blueprint.get("/favicon.ico")
+@open_to_all
 def favicon() -> Any:
     """Return the icon to browsers that ask for it by its old name."""
     return flask.send_from_directory(flask.current_app.root_path + "/static", "icon.svg", max_age=3600)
 
 
 @blueprint.get("/healthz")
+@open_to_all
 def health() -> Any:
     """Tell a supervisor that the page answers, and whether the master reaches its broker and its database."""
     master = context().master

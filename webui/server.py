@@ -1,10 +1,12 @@
-"""Serves the page: gunicorn with one process of many threads, in which the master runs as well."""
+"""Serves the page: gunicorn's threads behind the front, in one process, in which the master runs as well."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
+import ssl
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import gunicorn.app.base
@@ -13,14 +15,16 @@ import gunicorn.glogging
 import gunicorn.workers.gthread
 
 from gpumon.errors import GpumonError, StartError
+from webui.front import Front
+from webui.front_connection import Peer
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 512
-KEEP_ALIVE_S = 30
 IDLE_CONNECTIONS = 1000
 STOP_TIMEOUT_S = 6
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where gunicorn keeps its heartbeat, so that a slow disk cannot stall it
+# Where gunicorn keeps its heartbeat, so that a slow disk cannot stall it.
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # nosec B108
 
 
 class Served(Protocol):
@@ -36,13 +40,25 @@ class Served(Protocol):
         """Stop everything."""
 
 
-def serve(served: Served, host: str, port: int, threads: int) -> None:
+def serve(
+    served: Served,
+    host: str,
+    port: int,
+    threads: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+    scheme: str | None = None,
+    most_per_address: int | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then end the process with SystemExit.
 
-    Raises StartError: when the address cannot be listened on.
+    `scheme` is what browsers use where that is not what is spoken here: https before a proxy. `most_per_address` bounds
+    the connections of one address, this machine's excepted. Raises StartError: when the address cannot be listened on.
     """
     listener = _listen(host, port)
-    _Application(served, listener, threads).run()
+    front = Front(tls, threads + IDLE_CONNECTIONS, most_per_address)
+    scheme = scheme or ("http" if tls is None else "https")
+    _Application(served, listener, front, threads, scheme).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -64,10 +80,12 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
     """gunicorn's settings, without what is not needed: access log, control socket, several processes."""
 
-    def __init__(self, served: Served, listener: socket.socket, threads: int) -> None:
+    def __init__(self, served: Served, listener: socket.socket, front: Front, threads: int, scheme: str) -> None:
         self.served = served
+        self.front = front
         self._listener = listener
         self._threads = threads
+        self._scheme = scheme
         super().__init__()
 
     def load_config(self) -> None:
@@ -76,8 +94,13 @@ class _Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
             "workers": 1,
             "threads": self._threads,
             "worker_class": PageWorker,
-            "worker_connections": self._threads + IDLE_CONNECTIONS,
-            "keepalive": KEEP_ALIVE_S,
+            # What the front lets through at most, so that gunicorn, which counts requests alone, never holds it up.
+            "worker_connections": 2 * (self._threads + IDLE_CONNECTIONS),
+            "keepalive": 0,  # the front keeps connections
+            # No header of a client says by which scheme, address or path it came.
+            "secure_scheme_headers": {},
+            "forwarder_headers": "",
+            "forwarded_allow_ips": "",
             "graceful_timeout": STOP_TIMEOUT_S,
             "timeout": 60,
             "backlog": BACKLOG,
@@ -94,19 +117,37 @@ class _Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Start what is served, in the process that serves it."""
         try:
-            return self.served.start()
+            return WithScheme(self.served.start(), self._scheme)
         except GpumonError as error:
             logger.error(str(error))
             raise SystemExit(gunicorn.arbiter.Arbiter.WORKER_BOOT_ERROR) from error
 
 
+class WithScheme:
+    """Tells the application how browsers reach it, whatever a request says of that."""
+
+    def __init__(self, inner: Callable[..., Iterable[bytes]], scheme: str) -> None:
+        self._inner = inner
+        self._scheme = scheme
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Pass the request on."""
+        environ["wsgi.url_scheme"] = self._scheme
+        return self._inner(environ, start_response)
+
+
 class PageWorker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, which on SIGTERM does not wait for browsers that would stay for days."""
+    """gunicorn's threaded worker, whose connections come from the front: each with one request that is there whole.
+
+    On SIGTERM it does not wait for browsers that would stay for days.
+    """
+
+    _accepting: bool
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop serving; live and idle connections are ended, requests in work are finished."""
         super().handle_exit(sig, frame)
-        self.method_queue.defer(self._end_connections)
+        self.method_queue.defer(self.app.served.close_connections)
 
     # Ctrl-C reaches every process of the terminal at once: an orderly stop is quick enough for it.
     handle_quit = handle_exit
@@ -117,11 +158,24 @@ class PageWorker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]
             super().run()
         finally:
             self.app.served.close_connections()
+            self.app.front.stop()
             self.app.served.stop()
 
-    def _end_connections(self) -> None:
-        self.app.served.close_connections()
-        self.murder_keepalived(force=True)
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Let the front accept, once, and no more when this worker stops."""
+        if enabled and not self._accepting:
+            self.app.front.start(self.sockets[0].sock, self._take_over)
+        elif not enabled:
+            self.app.front.drain()
+        self._accepting = enabled
+
+    def _take_over(self, connection: socket.socket, peer: Peer) -> None:
+        self.method_queue.defer(self._enqueue, connection, peer)
+
+    def _enqueue(self, connection: socket.socket, peer: Peer) -> None:
+        self.nr_conns += 1
+        server = self.sockets[0].getsockname()
+        self.enqueue_req(gunicorn.workers.gthread.TConn(self.cfg, connection, peer, server))
 
 
 class QuietLog(gunicorn.glogging.Logger):  # type: ignore[misc]

@@ -1,141 +1,149 @@
-"""Who is logged in: sessions in a signed cookie, checked against the accounts, and a brake on guessing passwords."""
+"""Who asks: by the session that the cookie names, or by an API token in the header `Authorization`."""
 
 from __future__ import annotations
 
-import contextlib
-import hmac
-import secrets
 import threading
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import flask
 
-from gpumon.errors import GpumonError
 from gpumon.roles import Principal, Role
+from master.account_reader import AccountsUnreadableError
+from master.account_snapshot import AccountSnapshot
 from master.accounts import Accounts
+from master.audit import Actor
+from master.last_uses import LastUses
+from master.passwords import is_api_token, token_digest
+from master.sessions import shown_id
+from webui.access import READERS
+from webui.throttle import PasswordQueue
 
 MAY_LOG_IN = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
-MAY_RUN = frozenset({Role.OPERATOR, Role.ADMIN})
+SESSION_SECRET = "secret"  # noqa: S105 - the name of a field
 
-FREE_ATTEMPTS = 5
-FIRST_WAIT_S = 2.0
-LONGEST_WAIT_S = 300.0
-FORGOTTEN_AFTER_S = 900.0
-MOST_REMEMBERED = 10_000
-MOST_CHECKS_AT_ONCE = 2
-ROLES_READ_EVERY_S = 1.0
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who makes the present request; `session` is what is kept of the session's secret, None for an API token."""
+
+    principal: Principal
+    address: str
+    session: str | None
+
+    @property
+    def by_token(self) -> bool:
+        """Whether this is a program with an API token."""
+        return self.session is None
+
+    @property
+    def session_id(self) -> str | None:
+        """By what the session is named to people."""
+        return None if self.session is None else shown_id(self.session)
+
+    @property
+    def actor(self) -> Actor:
+        """Who this is in the audit."""
+        return Actor(self.principal.name, "api" if self.by_token else "page", self.address)
 
 
 class Sessions:
-    """Opens, checks and ends the session of the present request."""
+    """Opens, finds and ends the session of the present request."""
 
-    def __init__(self, accounts: Accounts, hours: float) -> None:
+    def __init__(self, accounts: Accounts, uses: LastUses, hours: float) -> None:
         self._accounts = accounts
+        self._directory = accounts.directory
+        self._store = accounts.sessions
+        self._uses = uses
         self._lifetime_s = hours * 3600
-        self._checks = threading.Semaphore(MOST_CHECKS_AT_ONCE)  # argon2 takes tens of megabytes each time
-        self._roles: dict[str, Role] = {}
-        self._roles_read = float("-inf")
-        self._roles_lock = threading.Lock()
+        self.queue = PasswordQueue()
+        self._last_read: AccountSnapshot | None = None
+        self._lock = threading.Lock()
 
     def log_in(self, name: str, password: str) -> Principal | None:
-        """Open a session for a person; None where name and password are no person's."""
-        with self._checks:
+        """Open a session for a person; None where name and password are no person's.
+
+        It is always a new one, with a new secret, and an earlier one of this browser ends. Raises BusyError, and
+        StoreError where the session cannot be kept.
+        """
+        with self.queue.place():
             principal = self._accounts.authenticate(name, password)
         if principal is None or principal.role not in MAY_LOG_IN:
             return None
+        address = flask.request.remote_addr or "?"
+        self._close(Actor(None, "page", address))
+        browser = _printable(flask.request.headers.get("User-Agent", ""))
+        secret = self._store.open(principal.name, self._lifetime_s, address, browser)
         flask.session.clear()
         flask.session.permanent = True
-        flask.session["name"] = principal.name
-        flask.session["until"] = time.time() + self._lifetime_s
-        with self._roles_lock:
-            self._roles_read = float("-inf")  # the account may be newer than what was read
+        flask.session[SESSION_SECRET] = secret
         return principal
 
+    def is_password_of(self, name: str, password: str) -> bool:
+        """Tell whether this is the person's password. Raises BusyError."""
+        with self.queue.place():
+            principal = self._accounts.authenticate(name, password)
+        return principal is not None and principal.role in MAY_LOG_IN
+
     def log_out(self) -> None:
-        """End the session."""
+        """End the session for good. Raises StoreError: when it cannot be ended now."""
+        found = self.visitor()
+        self._close(found.actor if found is not None else Actor(None, "page"))
         flask.session.clear()
 
-    def principal(self) -> Principal | None:
-        """Return who the session belongs to, with the role that the account has now; None where nobody is logged in."""
-        name = flask.session.get("name")
-        if not isinstance(name, str) or self.ends_at() <= time.time():
+    def visitor(self) -> Visitor | None:
+        """Return who makes this request, None where that is nobody.
+
+        A request that shows an API token is judged by that alone, whatever cookie comes with it.
+        """
+        address = flask.request.remote_addr or "?"
+        token = _bearer_token()
+        if token is not None:
+            principal = self._directory.token_owner(token)
+            if principal is None or principal.role not in READERS:
+                return None
+            self._uses.token(principal.credential)
+            return Visitor(principal, address, None)
+        secret = flask.session.get(SESSION_SECRET)
+        if not isinstance(secret, str):
             return None
-        role = self._role(name)
-        return Principal(name, role) if role in MAY_LOG_IN else None
+        session = token_digest(secret)
+        principal = self._in_session(session)
+        if principal is None:
+            return None
+        self._uses.session(session)
+        return Visitor(principal, address, session)
 
-    def may_watch(self, name: str) -> bool:
-        """Tell whether the account of this name is still there and may use the page."""
-        return self._role(name) in MAY_LOG_IN
+    def is_still(self, visitor: Visitor) -> bool:
+        """Tell whether this visitor would be let in as the same now: the session has not ended, role and limit stay."""
+        return visitor.session is not None and self._in_session(visitor.session) == visitor.principal
 
-    def ends_at(self) -> float:
-        """Return when the session ends, in seconds since 1970."""
-        until = flask.session.get("until")
-        return float(until) if isinstance(until, int | float) else 0.0
-
-    def _role(self, name: str) -> Role | None:
-        with self._roles_lock:
-            if time.monotonic() - self._roles_read > ROLES_READ_EVERY_S:
-                self._roles_read = time.monotonic()
-                with contextlib.suppress(GpumonError):  # a database that cannot be read logs nobody out
-                    self._roles = {user.name: user.role for user in self._accounts.users()}
-            return self._roles.get(name)
-
-
-def form_token() -> str:
-    """Return the token that forms of this session carry, so that no other site can send them."""
-    token = flask.session.get("csrf")
-    if not isinstance(token, str):
-        token = secrets.token_urlsafe(24)
-        flask.session["csrf"] = token
-    return token
-
-
-def form_is_ours() -> bool:
-    """Tell whether the form in this request carries its session's token."""
-    kept, given = flask.session.get("csrf"), flask.request.form.get("csrf", "")
-    return isinstance(kept, str) and hmac.compare_digest(kept.encode(), given.encode())
-
-
-class LoginThrottle:
-    """After a few failures, each further one makes the same address or name wait twice as long."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: dict[str, tuple[int, float]] = {}
-        self._lock = threading.Lock()
-
-    def wait_s(self, address: str, name: str) -> float:
-        """Return how many seconds this address and name still have to wait, 0 where they need not."""
-        now = self._clock()
+    def _in_session(self, session: str) -> Principal | None:
+        try:
+            snapshot = self._directory.snapshot()
+        except AccountsUnreadableError:
+            snapshot = None
         with self._lock:
-            return max(self._wait_of(key, now) for key in _keys(address, name))
+            if snapshot is None:  # a database that cannot be read logs nobody out
+                snapshot = self._last_read
+            else:
+                self._last_read = snapshot
+        principal = None if snapshot is None else snapshot.in_session(session)
+        return principal if principal is not None and principal.role in MAY_LOG_IN else None
 
-    def failed(self, address: str, name: str) -> None:
-        """Count a failure."""
-        now = self._clock()
-        with self._lock:
-            if len(self._failures) > MOST_REMEMBERED:
-                self._failures = {
-                    key: kept for key, kept in self._failures.items() if now - kept[1] < FORGOTTEN_AFTER_S
-                }
-            for key in _keys(address, name):
-                count, last = self._failures.get(key, (0, now))
-                self._failures[key] = (1 if now - last > FORGOTTEN_AFTER_S else count + 1, now)
-
-    def succeeded(self, address: str, name: str) -> None:
-        """Forget the failures."""
-        with self._lock:
-            for key in _keys(address, name):
-                self._failures.pop(key, None)
-
-    def _wait_of(self, key: str, now: float) -> float:
-        count, last = self._failures.get(key, (0, now))
-        if count < FREE_ATTEMPTS:
-            return 0.0
-        pause = min(FIRST_WAIT_S * 2.0 ** min(count - FREE_ATTEMPTS, 20), LONGEST_WAIT_S)
-        return max(last + pause - now, 0.0)
+    def _close(self, by: Actor) -> None:
+        secret = flask.session.get(SESSION_SECRET)
+        if isinstance(secret, str):
+            self._store.close(secret, by)
 
 
-def _keys(address: str, name: str) -> tuple[str, str]:
-    return f"address {address}", f"name {name} at {address}"
+def _bearer_token() -> str | None:
+    """Return the token that the request shows, None where it shows none; one of no form is an empty one."""
+    header = flask.request.headers.get("Authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":  # a proxy's own log-in, for one
+        return None
+    return token.strip() if is_api_token(token.strip()) else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -6,6 +6,7 @@ socket from two threads and ends only when its peer does. This file is the one p
 - what waits for one browser is counted in bytes, and a browser beyond `MAX_WAITING_BYTES` is cut off (it connects
   again and begins with a fresh picture);
 - a message is written whole and by one thread at a time;
+- what one browser sends is bounded: one that sends faster than anybody clicks is cut off;
 - every connection is known here, so that all can be ended at once when the server stops.
 """
 
@@ -20,12 +21,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import flask
 import msgspec
 import simple_websocket
 import socketio
-
-from webui.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +31,12 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 MAX_RECEIVED_BYTES = 256 * 1024
 PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 10
-SWEEP_INTERVAL_S = 1.0
+SWEEP_INTERVAL_S = 0.5
 UNUSED_S = 5.0  # how long a new connection may take to become a viewer's
+# Messages that a browser may send at once, and a second over a longer time; and those that may wait to be read.
+MOST_AT_ONCE = 200
+MESSAGES_PER_S = 20.0
+MOST_UNREAD = 500
 
 
 class Json:
@@ -161,6 +163,8 @@ class LiveSocket:
         self._connections = connections
         self._socket: _WholeWrites | None = None
         self._websocket: Any = None
+        self._allowance = float(MOST_AT_ONCE)
+        self._allowed_at = self.opened
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:  # noqa: ARG002 - WSGI's signature
         """Serve the connection in this thread until it ends."""
@@ -190,9 +194,17 @@ class LiveSocket:
     def wait(self) -> Any:
         """Return the next message, None when the connection has ended."""
         try:
-            return self._websocket.receive()
+            message = self._websocket.receive()
         except simple_websocket.ConnectionClosed:
             return None
+        now = time.monotonic()
+        self._allowance = min(self._allowance + (now - self._allowed_at) * MESSAGES_PER_S, MOST_AT_ONCE) - 1
+        self._allowed_at = now
+        if self._allowance >= 0:
+            return message
+        logger.warning("a browser sends more than %.0f messages a second and was cut off", MESSAGES_PER_S)
+        self.abort()
+        return None
 
     def close(self) -> None:
         """Say goodbye and end the connection."""
@@ -204,6 +216,11 @@ class LiveSocket:
         """End the connection without a word."""
         if self._socket is not None:
             self._socket.abort()
+
+    @property
+    def has_too_much_unread(self) -> bool:
+        """Whether more waits to be read than a browser has reason to send."""
+        return self._websocket is not None and len(self._websocket.input_buffer) > MOST_UNREAD
 
     def _overflowed(self) -> None:
         logger.warning("a browser does not read what it is sent and was cut off: it will connect again")
@@ -268,27 +285,9 @@ class Connections:
 
     def _sweep(self, now: float) -> None:
         for live_socket in self._snapshot():
+            if live_socket.has_too_much_unread:
+                live_socket.abort()
             if self._in_use(live_socket.engine_socket.sid) and not live_socket.engine_socket.closed:
                 live_socket.was_used = True
             elif live_socket.was_used or now - live_socket.opened > UNUSED_S:
                 live_socket.abort()
-
-
-class OnlyLoggedIn:
-    """Refuses live connections of those who are not logged in before they hold a thread."""
-
-    def __init__(self, app: flask.Flask, inner: Callable[..., Any], sessions: Sessions) -> None:
-        self._app = app
-        self._inner = inner
-        self._sessions = sessions
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Pass the request on, or answer 401."""
-        if environ.get("PATH_INFO", "").startswith("/socket.io/") and not self._is_logged_in(environ):
-            start_response("401 Unauthorized", [("Content-Type", "text/plain")])
-            return [b"log in first"]
-        return self._inner(environ, start_response)
-
-    def _is_logged_in(self, environ: dict[str, Any]) -> bool:
-        with self._app.request_context(environ):
-            return self._sessions.principal() is not None

@@ -27,7 +27,7 @@ class SimulatedMachine:
     """
 
     def __init__(self, worker_id: str, profile: Profile | None, clock: Callable[[], float]) -> None:
-        self._rng = random.Random(worker_id)  # noqa: S311 - a simulation keeps no secret
+        self._rng = random.Random(worker_id)  # noqa: S311 - a simulation keeps no secret  # nosec B311
         self.profile = profile if profile is not None else self._rng.choice(PROFILES)
         self._worker_id = worker_id
         self._clock = clock
@@ -97,7 +97,7 @@ class SimulatedMachine:
 
     def _card(self, index: int) -> SimulatedCard:
         fault = self.profile.fault if index == self.profile.faulty_card else None
-        return SimulatedCard(self.profile.model, index, random.Random(f"{self._worker_id}/{index}"), fault)  # noqa: S311
+        return SimulatedCard(self.profile.model, index, random.Random(f"{self._worker_id}/{index}"), fault)  # noqa: S311  # nosec B311
 
     def _jobs_on(self, card: SimulatedCard) -> list[Job]:
         return [job for job in self._jobs if card.index in job.pids]

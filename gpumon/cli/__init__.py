@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from gpumon.cli.private import keep_private
 from gpumon.errors import GpumonError
 from gpumon.log import configure_logging
 from gpumon.settings import Settings
@@ -27,8 +28,10 @@ SUBCOMMANDS = {
     "broker": ("gpumon.cli.broker", "the embedded MQTT broker alone"),
     "master": ("gpumon.cli.master", "the master and its page alone"),
     "run": ("gpumon.cli.run", "run a command on one worker or on many"),
-    "user": ("gpumon.cli.user", "add, list and remove people's accounts"),
+    "user": ("gpumon.cli.user", "people's accounts, their API tokens and sessions"),
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
+    "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
+    "audit": ("gpumon.cli.audit", "show who did what"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
 EVERYWHERE = ("data", "log.level")
@@ -76,6 +79,7 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
     config = getattr(arguments, "config", os.environ.get("GPUMON_CONFIG"))
     flags = {key: value for key, value in vars(arguments).items() if key in known}
     try:
+        keep_private()
         settings = load_settings(flags, os.environ, Path(config) if config else None)
         configure_logging(settings.log.level)
         return subcommand.run(arguments, settings)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import os
+import sys
 from collections.abc import Sequence
 
 import msgspec
 
 from agent.service import run_agent
 from gpumon.cli.connection import stop_on_signals
+from gpumon.errors import SettingError
+from gpumon.joining import LONGEST_LINE, JoinLineError, is_join_line, parse_join_line
 from gpumon.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+JOIN = "--join"
+VARIABLES = ("GPUMON_AGENT_JOIN", "GPUMON_JOIN")
 
 SETTINGS = (
     "agent.master",
     "agent.worker_id",
     "agent.token_file",
+    "agent.join",
     "agent.username",
     "agent.password_file",
     "agent.cafile",
@@ -24,6 +36,9 @@ SETTINGS = (
     "agent.commands",
     "agent.allow_commands",
     "agent.processes",
+    "commands.user",
+    "commands.max_timeout_s",
+    "commands.max_output_bytes",
     "mqtt.base",
 )
 
@@ -41,8 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
     return []
 
 
-def run(_arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Publish until SIGTERM or SIGINT."""
+    line, is_flag = settings.agent.join or "", "agent.join" in vars(arguments)
+    if is_flag and is_join_line(line):
+        _hide_from_process_list(line)
+    if not is_flag and is_join_line(line) and not any(name in os.environ for name in VARIABLES):
+        raise SettingError("agent.join in the settings file holds a join line: keep that in a file (0600), and name it")
+    if settings.agent.join == "-":
+        settings = _replaced(settings, join=_line_from_standard_input())
     run_agent(with_command_list(settings), stop_on_signals())
     return 0
 
@@ -51,4 +73,40 @@ def with_command_list(settings: Settings) -> Settings:
     """Let a list of allowed commands mean that no others are run."""
     if not settings.agent.allow_commands or settings.agent.commands != "any":
         return settings
-    return msgspec.structs.replace(settings, agent=msgspec.structs.replace(settings.agent, commands="listed"))
+    return _replaced(settings, commands="listed")
+
+
+def _replaced(settings: Settings, **agent: str) -> Settings:
+    return msgspec.structs.replace(settings, agent=msgspec.structs.replace(settings.agent, **agent))
+
+
+def _hide_from_process_list(line: str) -> None:
+    """Begin anew with the join line in the environment, which others on this machine cannot read, as they can words."""
+    words = [word for place, word in enumerate(sys.orig_argv) if not _gives(sys.orig_argv, place, line)]
+    if words == sys.orig_argv:
+        return
+    logger.warning(
+        "a join line among the arguments is seen by others on this machine: give it with --join -, or a file"
+    )
+    os.execve(sys.executable, [sys.executable, *words[1:]], {**os.environ, "GPUMON_JOIN": line})  # noqa: S606  # nosec B606
+
+
+def _gives(words: list[str], place: int, line: str) -> bool:
+    """Tell whether this word is the flag with the line, or one of the two words that it takes."""
+    here, before, after = words[place], words[place - 1], words[place + 1 : place + 2]
+    return (here == JOIN and after == [line]) or (here == line and before == JOIN) or here == f"{JOIN}={line}"
+
+
+def _line_from_standard_input() -> str:
+    """Return what is piped in, or at a terminal what is pasted, up to the end of a whole line or an empty one."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read(2 * LONGEST_LINE) if sys.stdin is not None else b""
+        return piped.decode(errors="replace")
+    print("Paste the line that `gpumon join-key` has printed, and press Enter:", file=sys.stderr)
+    pasted = ""
+    while (piece := sys.stdin.readline()).strip() and len(pasted) < LONGEST_LINE:
+        pasted += piece
+        with contextlib.suppress(JoinLineError):
+            parse_join_line(pasted)
+            break
+    return pasted

@@ -6,12 +6,22 @@ import argparse
 from collections.abc import Sequence
 
 from broker.service import run_broker
-from gpumon.cli.connection import data_folder
+from gpumon.cli.connection import TLS_SETTINGS, data_folder
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings
 from master.account_directory import AccountDirectory
 
-SETTINGS = ("mqtt.port", "mqtt.base", "broker.max_packet_bytes", "broker.max_queued_messages")
+SETTINGS = (
+    *TLS_SETTINGS,
+    "mqtt.port",
+    "mqtt.base",
+    "broker.max_packet_bytes",
+    "broker.max_queued_messages",
+    "broker.max_connections",
+    "broker.max_connections_per_address",
+    "broker.max_messages_per_s",
+    "broker.max_bytes_per_s",
+)
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
@@ -23,5 +33,12 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     data = data_folder(settings)
     ensure_secret(data.master_secret)
-    run_broker(settings, AccountDirectory(data))
+    directory = AccountDirectory(data)
+    if settings.host is None:
+        run_broker(settings, directory)
+        return 0
+    from gpumon.cli.tls import LOOKED_AFTER_EVERY_S, server_tls  # noqa: PLC0415 - its import takes time, for other machines alone
+
+    tls = server_tls(settings, data)
+    run_broker(settings, directory, tls=tls.open(), housekeeping=[(LOOKED_AFTER_EVERY_S, tls.look_after)])
     return 0

@@ -13,7 +13,18 @@ from gpumon.files import ensure_secret, make_folder, read_secret
 from gpumon.link import Credentials
 from gpumon.settings import Settings
 
+# What other machines are served with, and what they are told.
+TLS_SETTINGS = ("host", "mqtt.tls_port", "tls.cert", "tls.key", "tls.ca", "tls.names")
 MASTER_USER = "master"
+
+# What a subcommand takes that reaches the master's broker, or changes accounts.
+BROKER_SETTINGS = (
+    "broker.url",
+    "broker.username",
+    "broker.password_file",
+    "broker.cafile",
+    "broker.dynamic_security",
+)
 
 
 def data_folder(settings: Settings) -> DataFolder:

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 
 from agent.demo import demo_worker_ids, run_demo
+from gpumon.cli.accounts import accounts_of
+from gpumon.cli.agent import with_command_list
 from gpumon.cli.connection import data_folder, stop_on_signals
 from gpumon.settings import Settings
-from master.accounts import open_accounts
 
 SETTINGS = ("mqtt.port", "mqtt.base", "agent.interval_s")
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Simulate until SIGTERM or SIGINT."""
     stop = stop_on_signals()
-    with open_accounts(data_folder(settings)) as accounts:
+    with accounts_of(settings, data_folder(settings)) as accounts:
         tokens = {id_: accounts.add_worker(id_, replace=True) for id_ in demo_worker_ids(arguments.count)}
-    run_demo(settings, tokens, stop)
+    run_demo(with_command_list(settings), tokens, stop)
     return 0

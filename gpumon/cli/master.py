@@ -5,29 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from gpumon.cli.connection import data_folder, masters_way_in
-from gpumon.cli.up import check_host
+from gpumon.address import page_address, page_has_tls
+from gpumon.cli.accounts import accounts_of
+from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
+from gpumon.cli.reach import note_reach
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
-from master.accounts import open_accounts
 from master.master import Master, prepare
 from webui.app import WebUi
 from webui.server import serve
 
+if TYPE_CHECKING:
+    from broker.server_tls import ServerTls
+
 SETTINGS = (
-    "host",
+    *TLS_SETTINGS,
     "page.port",
     "page.threads",
     "page.insecure_http",
+    "page.origins",
+    "page.max_connections_per_address",
     "page.session_hours",
     "mqtt.port",
     "mqtt.base",
-    "broker.url",
-    "broker.username",
-    "broker.password_file",
-    "broker.cafile",
+    *BROKER_SETTINGS,
     "master.save_interval_s",
     "master.command_days",
 )
@@ -40,32 +44,85 @@ def add_arguments(_parser: argparse.ArgumentParser) -> Sequence[argparse.Argumen
 
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
-    check_host(settings)
     data = data_folder(settings)
     address, credentials, cafile = masters_way_in(settings, data)
+    certificate = _certificate(settings, data)
+    tls = None if certificate is None else certificate.open()
     prepare(data)
-    _show_first_login(settings, data)
+    note_reach(settings, data)
+    _show_first_login(settings, data, certificate)
     session_key = ensure_secret(data.session_secret)
-    master = Master(settings, data, address, credentials, cafile)
-    serve(WebUi(master, settings, session_key), settings.host or "127.0.0.1", settings.page.port, settings.page.threads)
+    page = WebUi(Master(settings, data, address, credentials, cafile), settings, session_key)
+    serve(
+        page if certificate is None else _WithCertificate(page, certificate),
+        settings.host or "127.0.0.1",
+        settings.page.port,
+        settings.page.threads,
+        tls=tls,
+        scheme="https" if any(origin.startswith("https://") for origin in settings.page.origins) else None,
+        # Before a proxy, everybody comes from one address.
+        most_per_address=None if settings.page.insecure_http else settings.page.max_connections_per_address,
+    )
     return 0
 
 
-def _show_first_login(settings: Settings, data: DataFolder) -> None:
-    with open_accounts(data) as accounts:
+class _WithCertificate:
+    """The page, with its certificate looked after in the process that serves it."""
+
+    def __init__(self, page: WebUi, certificate: ServerTls) -> None:
+        self._page = page
+        self._certificate = certificate
+
+    def start(self) -> Any:
+        """Start both and return the WSGI application. Raises GpumonError."""
+        self._certificate.start()
+        return self._page.start()
+
+    def close_connections(self) -> None:
+        """End the live connections."""
+        self._page.close_connections()
+
+    def stop(self) -> None:
+        """Stop both."""
+        self._page.stop()
+        self._certificate.stop()
+
+
+def _certificate(settings: Settings, data: DataFolder) -> ServerTls | None:
+    if not page_has_tls(settings):
+        return None
+    from gpumon.cli.tls import server_tls  # noqa: PLC0415 - its import takes time, for other machines alone
+
+    return server_tls(settings, data)
+
+
+def _show_first_login(settings: Settings, data: DataFolder, certificate: ServerTls | None) -> None:
+    with accounts_of(settings, data) as accounts:
         password = accounts.first_login()
-    page = f"http://{settings.host or '127.0.0.1'}:{settings.page.port}"
+    lines = [f"gpumon's page is at {page_address(settings)}"]
+    if certificate is not None:
+        lines += _how_to_trust(settings, data, certificate)
     if password is None:
         if sys.stdout.isatty():
-            print(f"gpumon's page is at {page}", flush=True)
+            print("\n".join(lines), flush=True)
         return
     if sys.stdout.isatty():
-        print(
-            f"\ngpumon's page is at {page}\n"
-            f"log in as admin with the password {password} (shown this once)\n"
-            f"add a worker with: {sys.argv[0]} worker add NAME\n",
-            flush=True,
-        )
+        lines += [
+            f"log in as admin with the password {password} (shown this once)",
+            f"let a machine join with the line that this prints: {sys.argv[0]} join-key",
+        ]
+        print("\n" + "\n".join(lines) + "\n", flush=True)
         return
     write_secret(data.first_login, password)
-    print(f"gpumon's page is at {page}; admin's first password is in {data.first_login}", flush=True)
+    lines.append(f"admin's first password is in {data.first_login}")
+    print("\n".join(lines), flush=True)
+
+
+def _how_to_trust(settings: Settings, data: DataFolder, certificate: ServerTls) -> list[str]:
+    fingerprint = f"its certificate's SHA-256 fingerprint is {certificate.fingerprint}"
+    if settings.tls.cert is not None:
+        return [fingerprint]
+    return [
+        fingerprint,
+        f"a browser that does not know gpumon's authority warns: compare that, or let it trust {data.authority}",
+    ]

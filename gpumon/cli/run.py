@@ -8,12 +8,16 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
 
 from gpumon.cli.connection import operators_way_in
 from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
 from gpumon.cli.gather import gathered, summary
 from gpumon.cli.prefixed import LinePrinter
 from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES, MAX_TIMEOUT_S, Command, CommandResult, new_command_id
+from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.settings import Settings
 from gpumon.topics import Topics, check_worker_id
@@ -54,10 +58,21 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         for worker_id, reason in missing.items():
             print(f"{worker_id}: {reason}", file=sys.stderr)
         runs = {worker_id: WorkerRun(worker_id) for worker_id in worker_ids if worker_id not in missing}
+        if settings.agent.master is None and runs:
+            _audit(settings, command, list(runs))
+        command = msgspec.structs.replace(command, expires_at=time.time() + command.timeout_s)
         _followed(fleet, command, runs, arguments.gather)
     finally:
         fleet.stop()
     return _exit_code(runs, missing)
+
+
+def _audit(settings: Settings, command: Command, worker_ids: list[str]) -> None:
+    """Tell the audit of a command that goes out with the master's own secret; elsewhere the broker tells of it."""
+    # Where there is no master there is no database either, nor what reads one.
+    from gpumon.cli.run_audit import note_run  # noqa: PLC0415
+
+    note_run(DataFolder(Path(settings.data)), command, worker_ids)
 
 
 def _command(arguments: argparse.Namespace) -> Command:
@@ -70,7 +85,6 @@ def _command(arguments: argparse.Namespace) -> Command:
         id=new_command_id(),
         command=text,
         timeout_s=arguments.timeout,
-        expires_at=time.time() + arguments.timeout,
         by=getpass.getuser(),
     )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import data_folder, stop_on_signals
+from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
@@ -19,16 +18,15 @@ from gpumon.settings_sources import declarations
 from gpumon.topics import check_worker_id, default_worker_id
 
 SETTINGS = (
-    "host",
+    *TLS_SETTINGS,
     "page.port",
     "page.threads",
     "page.insecure_http",
+    "page.origins",
+    "page.max_connections_per_address",
     "mqtt.port",
     "mqtt.base",
-    "broker.url",
-    "broker.username",
-    "broker.password_file",
-    "broker.cafile",
+    *BROKER_SETTINGS,
     "agent.worker_id",
     "agent.interval_s",
     "agent.source",
@@ -53,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Keep the processes running until SIGTERM or SIGINT."""
-    check_host(settings)
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
     data = data_folder(settings)
     ensure_secret(data.master_secret)
+    _prepare_tls(settings, data)
     stop = stop_on_signals()
     environment = _environment(arguments)
     with Supervisor(stop) as supervisor:
@@ -73,31 +71,22 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         return supervisor.run()
 
 
-def check_host(settings: Settings) -> None:
-    """Refuse to serve other machines without encryption, unless that was asked for in words.
-
-    Raises SettingError: with the line to use instead.
-    """
-    if settings.host is None or settings.page.insecure_http or _is_loopback(settings.host):
+def _prepare_tls(settings: Settings, data: DataFolder) -> None:
+    """Make or check the certificate for other machines once, so that what is wrong with it is said once."""
+    if settings.host is None or (settings.page.insecure_http and settings.broker.url is not None):
         return
-    raise SettingError(
-        f"--host {settings.host} would serve log-ins and commands unencrypted: put a TLS proxy in front and say "
-        "--insecure-http, or leave --host out and reach the page through ssh -L 5000:127.0.0.1:5000"
-    )
+    from gpumon.cli.tls import server_tls  # noqa: PLC0415 - its import takes time, for other machines alone
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    server_tls(settings, data).open()
 
 
 def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the environment in which children find the same settings as this process found."""
     known = declarations()
     given = {key: value for key, value in vars(arguments).items() if key in known and value is not None}
-    flags = {known[key].variables[0]: value for key, value in given.items()}
+    flags = {
+        known[key].variables[0]: ",".join(value) if isinstance(value, list) else value for key, value in given.items()
+    }
     config = {"GPUMON_CONFIG": arguments.config} if "config" in arguments else {}
     return {**os.environ, **flags, **config}
 

@@ -69,6 +69,34 @@ def writing(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+class ChangeMark:
+    """Tells whether anybody has written to the database since it was last asked; keeps a connection of its own for it.
+
+    SQLite's `PRAGMA data_version` changes when another connection has committed, whichever process that is in; asking
+    costs microseconds. For other databases the answer is always yes. Not safe to share. Raises what SQLAlchemy raises.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._connection = engine.raw_connection()
+        self._version: int | None = None
+
+    def has_changed(self) -> bool:
+        """Tell whether there may be something new; the first time there is."""
+        if self.engine.dialect.name != "sqlite":
+            return True
+        cursor = self._connection.cursor()
+        cursor.execute("PRAGMA data_version")
+        row, before = cursor.fetchone(), self._version
+        cursor.close()
+        self._version = row[0] if row else None
+        return self._version is None or self._version != before
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
 def upsert(dialect: str, table: Table) -> Any:
     """Return an INSERT whose rows replace those of the same primary key."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -109,13 +109,27 @@ class UserRow(Base):
 
 
 class WorkerTokenRow(Base):
-    """A worker's account; the token as its SHA-256 in hexadecimal (it has 256 random bits, so that is enough)."""
+    """A worker's account; the token as its SHA-256 in hexadecimal (it has 256 random bits, so that is enough).
+
+    `joined` and `join_key_id` say when it last joined and with which key, null for one that was added by hand.
+    """
 
     __tablename__ = "worker_tokens"
 
     worker_id: Mapped[str] = mapped_column(primary_key=True)
     token_sha256: Mapped[str]
     created: Mapped[float]
+    joined: Mapped[float | None]
+    join_key_id: Mapped[str | None]
+
+
+class RemovedWorkerRow(Base):
+    """A worker that was removed and that the running master, whichever process that is, has yet to forget."""
+
+    __tablename__ = "removed_workers"
+
+    worker_id: Mapped[str] = mapped_column(primary_key=True)
+    removed: Mapped[float]
 
 
 class ApiTokenRow(Base):
@@ -160,6 +174,7 @@ class JoinKeyRow(Base):
     created_by: Mapped[str]
     expires: Mapped[float]
     uses_left: Mapped[int]
+    last_used: Mapped[float | None]
     worker_id: Mapped[str | None]
     replaces: Mapped[bool]
 
@@ -183,5 +198,5 @@ class AuditRow(Base):
 def table_of(model: type[Base]) -> Table:
     """Return the model's table, for statements without the ORM."""
     table = model.__table__
-    assert isinstance(table, Table)  # noqa: S101 - every model here has a table of its own
+    assert isinstance(table, Table)  # noqa: S101 - every model here has a table of its own  # nosec B101
     return table

@@ -82,7 +82,14 @@ class Writer:
         and told.
         """
         table = table_of(model)
-        key = (table, tuple(row[column.name] for column in table.primary_key.columns))
+        return self._take((table, tuple(row[column.name] for column in table.primary_key.columns)), row)
+
+    def append(self, model: type[Base], row: Row) -> int:
+        """Have a row written that the database gives its primary key; otherwise as `put`."""
+        with self._condition:
+            return self._take((table_of(model), (f"appended {self._put}",)), row)
+
+    def _take(self, key: _Key, row: Row) -> int:
         with self._condition:
             if key not in self._pending and len(self._pending) >= self._max_pending_rows:
                 self.dropped_rows += 1

@@ -16,6 +16,13 @@ def broker() -> Iterator[RunningBroker]:
         yield running
 
 
+@pytest.fixture
+def swift_broker() -> Iterator[RunningBroker]:
+    """A broker of this test's own on which clients may publish as fast as they can."""
+    with running_broker(max_messages_per_s=1e6, max_bytes_per_s=1e9) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def shared_broker() -> Iterator[RunningBroker]:
     """A broker for all tests of a file, for those that leave nothing behind."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Queue
 
@@ -17,8 +18,10 @@ import uvloop
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.counters import BrokerCounters
+from broker.limits import Limits
 from broker.service import BrokerService
-from gpumon.roles import Principal, Role
+from broker.trust import SlowCheck
+from gpumon.roles import STRANGER_NAME, Principal, Role
 from gpumon.settings import BrokerSettings, MqttSettings, Settings
 from gpumon.topics import Topics
 from tests.support import eventually, free_port
@@ -26,22 +29,42 @@ from tests.support import eventually, free_port
 PASSWORD = "correct"
 TOPICS = Topics()
 ACCOUNTS = {
-    "w1": Role.WORKER,
-    "w2": Role.WORKER,
-    "eye": Role.VIEWER,
-    "research": Role.OPERATOR,
-    "home": Role.INTEGRATION,
-    "root": Role.ADMIN,
-    "master": Role.MASTER,
+    principal.name: principal
+    for principal in (
+        Principal("w1", Role.WORKER),
+        Principal("w2", Role.WORKER),
+        Principal("eye", Role.VIEWER),
+        Principal("research", Role.OPERATOR),
+        Principal("rack3", Role.OPERATOR, commands_on=(("rack", "3"),)),
+        Principal("home", Role.INTEGRATION),
+        Principal("flows", Role.INTEGRATION, commands_on=()),
+        Principal("root", Role.ADMIN),
+        Principal("master", Role.MASTER),
+        Principal(STRANGER_NAME, Role.STRANGER, credential="key-1"),
+    )
 }
 
 
 class FakeDirectory:
-    """Knows everybody of `ACCOUNTS`, and any worker `w<number>`; everybody's password is the same."""
+    """Knows everybody of `ACCOUNTS`, and any worker `w<number>`; everybody's password is the same.
 
-    def authenticate(self, username: str, password: str) -> Principal | None:
-        role = ACCOUNTS.get(username, Role.WORKER if username[:1] == "w" and username[1:].isdigit() else None)
-        return Principal(username, role) if role is not None and password == PASSWORD else None
+    As with real accounts, a person's password is hashed and a worker's is not. Who is in `removed` is not let in.
+    """
+
+    def __init__(self) -> None:
+        self.removed: set[str] = set()
+
+    def authenticate_quickly(self, username: str, password: str) -> Principal | SlowCheck | None:
+        known = ACCOUNTS.get(username)
+        if known is None and username[:1] == "w" and username[1:].isdigit():
+            known = Principal(username, Role.WORKER)
+        principal = known if password == PASSWORD and username not in self.removed else None
+        if known is not None and known.role in (Role.WORKER, Role.MASTER, Role.STRANGER):
+            return principal
+        return lambda: principal
+
+    def outdated(self, principals: Iterable[Principal]) -> set[Principal]:
+        return {principal for principal in principals if principal.name in self.removed}
 
 
 @dataclass
@@ -50,27 +73,39 @@ class RunningBroker:
 
     port: int
     service: BrokerService
+    directory: FakeDirectory
+    tls_port: int = 0
 
     @property
     def counters(self) -> BrokerCounters:
         return self.service.counters
 
 
-def settings_for(port: int, **broker: int) -> Settings:
+def settings_for(port: int, **broker: float) -> Settings:
     return Settings(mqtt=MqttSettings(port=port), broker=msgspec.convert(broker, BrokerSettings))
 
 
 @contextlib.contextmanager
-def running_broker(directory: FakeDirectory | None = None, **broker: int) -> Iterator[RunningBroker]:
-    """Run a broker with these settings of the section `broker`."""
-    port = free_port()
-    service = BrokerService(settings_for(port, **broker), directory or FakeDirectory(), TOPICS)
+def running_broker(
+    directory: FakeDirectory | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    **broker: float,
+) -> Iterator[RunningBroker]:
+    """Run a broker with these settings of the section `broker`, or with these limits."""
+    port, tls_port = free_port(), free_port()
+    settings = msgspec.structs.replace(
+        settings_for(port, **broker), host="127.0.0.1", mqtt=MqttSettings(port=port, tls_port=tls_port)
+    )
+    directory = directory or FakeDirectory()
+    service = BrokerService(settings, directory, TOPICS, tls=tls, limits=limits)
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="broker")
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(service.start(), loop).result(10)
-        yield RunningBroker(port, service)
+        yield RunningBroker(port, service, directory, tls_port)
     finally:
         asyncio.run_coroutine_threadsafe(service.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
@@ -162,16 +197,27 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def connect_packet(
-    user: str, *, password: str = PASSWORD, client_id: str = "raw", keepalive_s: int = 60, level: int = 4
+    user: str,
+    *,
+    password: str = PASSWORD,
+    client_id: str = "raw",
+    keepalive_s: int = 60,
+    level: int = 4,
+    will: tuple[str, bytes, int, bool] | None = None,
 ) -> bytes:
-    """Build a CONNECT by hand, for clients that do what paho would not."""
-    body = encoded("MQTT") + bytes((level, 0xC2)) + struct.pack("!H", keepalive_s) + (b"\0" if level == 5 else b"")
-    return packet(0x10, body + encoded(client_id) + encoded(user) + encoded(password))
+    """Build a CONNECT by hand, for clients that do what paho would not; a will is topic, payload, QoS and retain."""
+    flags, said = 0xC2, encoded(client_id)
+    if will is not None:
+        topic, payload, qos, retain = will
+        flags |= 0x04 | qos << 3 | retain << 5
+        said += encoded(topic) + encoded(payload)
+    body = encoded("MQTT") + bytes((level, flags)) + struct.pack("!H", keepalive_s) + (b"\0" if level == 5 else b"")
+    return packet(0x10, body + said + encoded(user) + encoded(password))
 
 
-def publish_packet(topic: str, payload: bytes, qos: int = 0, packet_id: int = 1) -> bytes:
+def publish_packet(topic: str, payload: bytes, qos: int = 0, packet_id: int = 1, *, retain: bool = False) -> bytes:
     """Build a PUBLISH by hand."""
-    return packet(0x30 | qos << 1, encoded(topic) + (struct.pack("!H", packet_id) if qos else b"") + payload)
+    return packet(0x30 | qos << 1 | retain, encoded(topic) + (struct.pack("!H", packet_id) if qos else b"") + payload)
 
 
 def subscribe_packet(topic_filter: str, qos: int = 0, packet_id: int = 1) -> bytes:
@@ -195,6 +241,19 @@ class RawClient:
     def send(self, *packets: bytes) -> None:
         self.socket.sendall(b"".join(packets))
 
+    def send_anyway(self, *packets: bytes) -> None:
+        """Send, also where the broker has closed the connection meanwhile."""
+        with contextlib.suppress(ConnectionError):
+            self.send(*packets)
+
+    def read_to_the_end(self) -> bytes:
+        """Return everything until the broker closes the connection; fails where it does not in time."""
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            while part := self.socket.recv(65536):
+                data += part
+        return data
+
     def receive(self) -> tuple[int, bytes]:
         """Return the first byte and the body of the next packet.
 
@@ -208,13 +267,23 @@ class RawClient:
             if not digit & 0x80:
                 return first, self._exactly(length)
 
+    def collect(self) -> list[Received]:
+        """Return every message that the broker had for this client before it answers a ping sent now."""
+        self.send(b"\xc0\0")
+        messages: list[Received] = []
+        while True:
+            first, body = self.receive()
+            if first == 0xD0:
+                return messages
+            if first >> 4 == 3:
+                end = 2 + int.from_bytes(body[:2], "big")
+                qos = first >> 1 & 3
+                payload = body[end + (2 if qos else 0) :]
+                messages.append(Received(body[2:end].decode(), payload, qos, retained=bool(first & 1)))
+
     def is_closed(self) -> bool:
         """Read until the broker closes the connection; fails where it does not within the socket's timeout."""
-        try:
-            while self.socket.recv(65536):
-                pass
-        except ConnectionError:
-            pass
+        self.read_to_the_end()
         return True
 
     def _exactly(self, size: int) -> bytes:

@@ -111,7 +111,8 @@ def test_exact_filters_and_wildcards_get_the_same_message(broker: RunningBroker)
         assert [reader.get().payload for reader in readers] == [b"done"] * len(filters)
 
 
-def test_somebody_who_subscribes_during_a_broadcast_costs_nobody_a_message(broker: RunningBroker) -> None:
+def test_somebody_who_subscribes_during_a_broadcast_costs_nobody_a_message(swift_broker: RunningBroker) -> None:
+    broker = swift_broker
     count = 2000
     stop = threading.Event()
 
@@ -144,7 +145,8 @@ def test_somebody_who_subscribes_during_a_broadcast_costs_nobody_a_message(broke
                 thread.join(20)
 
 
-def test_a_reader_that_never_acknowledges_does_not_delay_the_others(broker: RunningBroker) -> None:
+def test_a_reader_that_never_acknowledges_does_not_delay_the_others(swift_broker: RunningBroker) -> None:
+    broker = swift_broker
     count = 1500
     with client(broker.port, "eye") as lazy, client(broker.port, "research") as reader, client(broker.port, "w1") as w1:
         lazy.paho.manual_ack_set(True)

@@ -60,7 +60,8 @@ def test_a_reader_that_stops_reading_loses_the_oldest_messages_and_hurts_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     count, batch, size = 3000, 20, 20_000
-    with running_broker(max_queued_messages=50) as broker, client(broker.port, "eye") as reader:
+    swift = running_broker(max_queued_messages=50, max_bytes_per_s=1e9, max_messages_per_s=1e6)
+    with swift as broker, client(broker.port, "eye") as reader:
         reader.subscribe("gpumon/#", 1)
         with RawClient(broker.port) as slow, client(broker.port, "w1") as worker:
             slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -105,7 +106,8 @@ def _send_pings_until_nobody_takes_them(client: RawClient) -> None:
         client.send(b"\xc0\0" * 50_000)
 
 
-def test_a_client_that_floods_keeps_the_others_waiting_for_no_more_than_its_turn(broker: RunningBroker) -> None:
+def test_a_client_that_floods_keeps_the_others_waiting_for_no_more_than_its_turn(swift_broker: RunningBroker) -> None:
+    broker = swift_broker
     with (
         client(broker.port, "eye") as reader,
         client(broker.port, "w2") as worker,

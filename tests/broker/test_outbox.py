@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.outbox import Outbox
+from broker.outbox import MESSAGE_OVERHEAD_BYTES, Outbox, Queued
 from broker.packets import Message
 
 
@@ -18,21 +18,21 @@ def _drained(outbox: Outbox) -> list[str]:
 
 
 def test_messages_come_out_in_the_order_they_came_whatever_their_qos() -> None:
-    outbox = Outbox(10)
+    outbox = Outbox(10, Queued())
     for number in range(6):
         outbox.put(_message(str(number)), number % 2)
     assert _drained(outbox) == ["0", "1", "2", "3", "4", "5"]
 
 
 def test_the_oldest_of_qos_0_is_dropped_first_then_the_oldest_of_qos_1() -> None:
-    outbox = Outbox(3)
+    outbox = Outbox(3, Queued())
     assert [outbox.put(_message(name), qos) for name, qos in (("a", 1), ("b", 0), ("c", 0))] == [0, 0, 0]
     assert [outbox.put(_message(name), 1) for name in ("d", "e", "f")] == [1, 1, 1]
     assert _drained(outbox) == ["d", "e", "f"]
 
 
 def test_large_messages_are_bounded_by_their_bytes() -> None:
-    outbox = Outbox(1000, max_bytes=100)
+    outbox = Outbox(1000, Queued(), max_bytes=100 + 2 * MESSAGE_OVERHEAD_BYTES)
     for number in range(10):
         outbox.put(_message(str(number), 40), 0)
     assert _drained(outbox) == ["8", "9"]
@@ -41,7 +41,7 @@ def test_large_messages_are_bounded_by_their_bytes() -> None:
 
 
 def test_who_does_not_acknowledge_still_gets_qos_0() -> None:
-    outbox = Outbox(10)
+    outbox = Outbox(10, Queued())
     outbox.put(_message("acknowledged"), 1)
     outbox.put(_message("plain"), 0)
     delivery = outbox.take(acknowledged=False)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from broker.trust import SlowCheck
 from gpumon.roles import Principal
 from tests.broker.support import (
     FakeDirectory,
@@ -183,10 +184,10 @@ def test_messages_go_on_while_passwords_are_checked() -> None:
     release = threading.Event()
 
     class Slow(FakeDirectory):
-        def authenticate(self, username: str, password: str) -> Principal | None:
+        def authenticate_quickly(self, username: str, password: str) -> Principal | SlowCheck | None:
             if username == "w2":
                 release.wait(10)
-            return super().authenticate(username, password)
+            return super().authenticate_quickly(username, password)
 
     with running_broker(Slow()) as broker, client(broker.port, "eye") as reader, client(broker.port, "w1") as worker:
         reader.subscribe("gpumon/#")
@@ -199,10 +200,10 @@ def test_messages_go_on_while_passwords_are_checked() -> None:
 
 def test_accounts_that_cannot_be_asked_refuse_for_now_and_hurt_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FakeDirectory):
-        def authenticate(self, username: str, password: str) -> Principal | None:
+        def authenticate_quickly(self, username: str, password: str) -> Principal | SlowCheck | None:
             if username == "w2":
                 raise OSError("the disk is gone")
-            return super().authenticate(username, password)
+            return super().authenticate_quickly(username, password)
 
     with running_broker(Broken()) as broker, client(broker.port, "eye") as reader:
         assert _answer_to(broker.port, connect_packet("w2")) == UNAVAILABLE

@@ -42,3 +42,12 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 def test_a_password_in_an_address_is_refused_since_process_lists_show_it() -> None:
     with pytest.raises(SettingError, match="--password-file"):
         parse_broker_address("mqtt://u:p@broker.lab")
+
+
+@pytest.mark.parametrize(
+    "text", ["mqtt://u:s3cret@broker.lab:port", "u:s3cret@[", "http://u:s3cret@broker.lab", "s3cret@"]
+)
+def test_a_password_in_an_address_that_is_wrong_otherwise_is_not_shown(text: str) -> None:
+    with pytest.raises(SettingError, match="--password-file") as raised:
+        parse_broker_address(text)
+    assert "s3cret" not in str(raised.value)

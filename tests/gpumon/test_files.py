@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from gpumon.errors import SecretFileError, StartError
-from gpumon.files import ensure_secret, make_folder, read_secret, write_atomically, write_secret
+from gpumon.errors import SecretFileError, SettingError, StartError
+from gpumon.files import (
+    LARGEST_SECRET_BYTES,
+    check_secret_file,
+    check_trusted_file,
+    ensure_secret,
+    make_folder,
+    read_secret,
+    write_atomically,
+    write_secret,
+)
 
 
 def test_a_secret_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
@@ -33,6 +43,92 @@ def test_a_missing_or_empty_secret_is_said(tmp_path: Path) -> None:
     write_secret(tmp_path / "empty", "")
     with pytest.raises(SecretFileError, match="empty"):
         read_secret(tmp_path / "empty")
+
+
+def test_a_secret_that_another_user_owns_is_refused_but_roots_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    write_secret(path, "s3cret")
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 4711)
+    if owner == 0:
+        assert read_secret(path) == "s3cret"
+        os.chown(path, 65534, 65534)
+    for refuse in (read_secret, check_secret_file):
+        with pytest.raises(SecretFileError, match=rf"belongs to \w+, who may read it: run chown {owner + 4711}"):
+            refuse(path)
+
+
+def test_what_counts_is_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    path, link = tmp_path / "token", tmp_path / "link"
+    write_secret(path, "s3cret")
+    link.symlink_to(path)
+    assert read_secret(link) == "s3cret"
+    path.chmod(0o644)
+    with pytest.raises(SecretFileError, match="chmod 600"):
+        read_secret(link)
+
+
+def test_a_file_that_is_put_in_the_place_of_a_secret_while_it_is_read_does_not_lend_it_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, private = tmp_path / "token", tmp_path / "private"
+    write_secret(path, "open to all")
+    path.chmod(0o644)
+    write_secret(private, "s3cret")
+    fstat = os.fstat
+
+    def replaced_first(descriptor: int) -> os.stat_result:
+        if private.exists():
+            private.replace(path)
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", replaced_first)
+    with pytest.raises(SecretFileError, match="others may read it"):
+        read_secret(path)
+
+
+@pytest.mark.parametrize("content", [b"\xffs3cret", b"s3cret" * LARGEST_SECRET_BYTES])
+def test_what_is_no_secret_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    write_atomically(path, content)
+    with pytest.raises(SecretFileError, match=r"not text|too large") as raised:
+        read_secret(path)
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "server.key"
+    write_atomically(path, b"key")
+    check_secret_file(path)
+    path.chmod(0o640)
+    with pytest.raises(SecretFileError, match="chmod 600"):
+        check_secret_file(path)
+    with pytest.raises(SecretFileError, match="cannot be read"):
+        check_secret_file(tmp_path / "none")
+
+
+def test_a_trusted_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ca.crt"
+    write_atomically(path, b"certificate", mode=0o664)
+    check_trusted_file(path)
+    check_trusted_file(tmp_path / "none")
+    path.chmod(0o666)
+    with pytest.raises(SettingError, match="chmod 644"):
+        check_trusted_file(path)
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o700, False), (0o755, False), (0o777, True), (0o1777, False)])
+def test_a_folder_in_which_everybody_may_replace_files_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, *, is_told: bool
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(mode)
+    make_folder(folder)
+    assert ("chmod 700" in caplog.text) is is_told
 
 
 def test_two_that_make_the_same_secret_at_once_get_the_same(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ class Listener:
         return [message.payload for message in self.messages if message.topic == topic]
 
 
+def test_credentials_do_not_show_the_password() -> None:
+    credentials = Credentials("w1", "s3cret")
+    assert "s3cret" not in f"{credentials!r} {credentials}"
+    assert credentials == Credentials("w1", "s3cret") != Credentials("w1", "other")
+
+
 def test_a_link_that_is_started_before_the_broker_connects_as_soon_as_there_is_one(tmp_path: Path) -> None:
     port = free_port()
     with _running(MqttLink(_address(port), "early")) as link:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gpumon.address import BrokerAddress
 from gpumon.datafolder import DataFolder
+from gpumon.roles import Principal, Role
 from gpumon.settings import Settings
+from master.commands import Caller
 from master.master import Master
 from tests.support import eventually
+
+RESEARCH = Caller(Principal("research", Role.OPERATOR), "page", "192.0.2.7")
 
 
 def sample(seq: int = 0, at: float | None = None, **changes: Any) -> dict[str, Any]:
@@ -87,8 +92,11 @@ class Publisher:
         self._client.publish(topic, data, qos=1, retain=retain).wait_for_publish(10)
 
     def hear(self, topic_filter: str) -> None:
-        """Subscribe; what comes is in `received`."""
+        """Subscribe, and wait until that is confirmed; what comes is in `received`."""
+        confirmed = threading.Event()
+        self._client.on_subscribe = lambda *_: confirmed.set()
         self._client.subscribe(topic_filter, 1)
+        assert confirmed.wait(10)
 
     def stop(self) -> None:
         """Disconnect."""

@@ -14,7 +14,7 @@ from master.commands import CommandError
 from master.events import CommandChanged, OutputArrived
 from master.master import Master
 from master.records import CommandRecord, OutputChunk, TargetRecord
-from tests.master.support import Publisher, new_master, output, result, running_master, sample
+from tests.master.support import RESEARCH, Publisher, new_master, output, result, running_master, sample
 from tests.support import eventually, mosquitto
 
 
@@ -44,7 +44,7 @@ def test_a_command_goes_to_each_worker_under_one_id_and_comes_back_with_its_resu
     with_workers(master, publisher, "w1", "w2")
     publisher.hear("gpumon/+/cmd")
     time_before = time.time()
-    record = master.commands.run("nvidia-smi -L", ["w1", "w2", "w1"], "research", timeout_s=30)
+    record = master.commands.run("nvidia-smi -L", ["w1", "w2", "w1"], RESEARCH, timeout_s=30)
     assert [each.state for each in record.targets] == ["sent", "sent"]
     eventually(lambda: len(publisher.received) == 2)
     assert {topic for topic, _ in publisher.received} == {"gpumon/w1/cmd", "gpumon/w2/cmd"}
@@ -66,7 +66,7 @@ def test_output_is_passed_on_as_it_comes_and_there_whole_at_any_moment(master: M
     arrived: list[OutputArrived] = []
     master.bus.subscribe(OutputArrived, arrived.append)
     with_workers(master, publisher, "w1")
-    record = master.commands.run("make", ["w1"], "research")
+    record = master.commands.run("make", ["w1"], RESEARCH)
     for piece in (
         output(record.id, 0, "one\n"),
         output(record.id, 1, "oops\n", "stderr"),
@@ -94,7 +94,7 @@ def test_output_is_passed_on_as_it_comes_and_there_whole_at_any_moment(master: M
 
 def test_output_beyond_1_mib_is_left_out_and_said_to_be_cut(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1")
-    record = master.commands.run("yes", ["w1"], "research")
+    record = master.commands.run("yes", ["w1"], RESEARCH)
     for seq in range(5):
         publisher.publish("gpumon/w1/cmd/output", output(record.id, seq, "y" * 300_000))
     publisher.publish("gpumon/w1/cmd/result", result(record.id, "yes", stdout_bytes=1_500_000))
@@ -104,7 +104,7 @@ def test_output_beyond_1_mib_is_left_out_and_said_to_be_cut(master: Master, publ
 
 def test_a_result_whose_output_was_not_heard_brings_its_tail(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1")
-    record = master.commands.run("ls", ["w1"], "research")
+    record = master.commands.run("ls", ["w1"], RESEARCH)
     publisher.publish("gpumon/w1/cmd/result", result(record.id, output="a\nb\n"))
     ended(master, record.id)
     assert master.commands.output(record.id, "w1") == [OutputChunk(0, "stdout", "a\nb\n")]
@@ -112,7 +112,7 @@ def test_a_result_whose_output_was_not_heard_brings_its_tail(master: Master, pub
 
 def test_a_second_result_is_ignored(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1")
-    record = master.commands.run("ls", ["w1"], "research")
+    record = master.commands.run("ls", ["w1"], RESEARCH)
     publisher.publish("gpumon/w1/cmd/result", result(record.id, exit_code=1))
     ended(master, record.id)
     publisher.publish("gpumon/w1/cmd/result", result(record.id, exit_code=2))
@@ -127,7 +127,7 @@ def test_a_result_of_a_worker_that_was_not_asked_does_not_enter_a_command_of_the
     master: Master, publisher: Publisher
 ) -> None:
     with_workers(master, publisher, "w1", "w2")
-    record = master.commands.run("ls", ["w1"], "research")
+    record = master.commands.run("ls", ["w1"], RESEARCH)
     publisher.publish("gpumon/w2/cmd/output", output(record.id, 0, "forged"))
     publisher.publish("gpumon/w2/cmd/result", result(record.id))
     eventually(lambda: master.counters.received["cmd/result"] == 1)
@@ -141,7 +141,7 @@ def test_a_worker_that_is_offline_is_not_sent_to(master: Master, publisher: Publ
     publisher.publish("gpumon/w2/status", "offline", retain=True)
     eventually(lambda: (w := master.fleet.worker("w2")) and w.status == "offline")
     publisher.hear("gpumon/+/cmd")
-    record = master.commands.run("ls", ["w2", "w1"], "research")
+    record = master.commands.run("ls", ["w2", "w1"], RESEARCH)
     assert record.targets == (
         TargetRecord("w2", "failed", problem="worker is offline"),
         TargetRecord("w1", "sent"),
@@ -172,7 +172,7 @@ def test_a_command_that_cannot_be_sent_is_refused_and_not_kept(
 ) -> None:
     with_workers(master, publisher, "w1")
     with pytest.raises(CommandError, match=message):
-        master.commands.run(command, workers, "research", timeout_s=timeout_s)
+        master.commands.run(command, workers, RESEARCH, timeout_s=timeout_s)
     assert master.commands.recent() == []
 
 
@@ -180,26 +180,26 @@ def test_without_a_broker_a_command_is_refused_and_not_sent_late(tmp_path: Path)
     with mosquitto(tmp_path) as port:
         master = new_master(tmp_path / "data", port)
         with pytest.raises(CommandError, match="nothing can be sent now: the master is not running"):
-            master.commands.run("ls", ["w1"], "research")
+            master.commands.run("ls", ["w1"], RESEARCH)
         master.start()
         eventually(lambda: master.link_problem is None)
     try:
         eventually(lambda: master.link_problem)
         with pytest.raises(CommandError, match=r"nothing can be sent now: .*connecti"):
-            master.commands.run("ls", ["w1"], "research")
+            master.commands.run("ls", ["w1"], RESEARCH)
     finally:
         master.stop()
 
 
 def test_cancelling_asks_those_workers_that_still_run_it(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1", "w2", "w3")
-    record = master.commands.run("sleep 60", ["w1", "w2", "w3"], "research")
+    record = master.commands.run("sleep 60", ["w1", "w2", "w3"], RESEARCH)
     publisher.publish("gpumon/w1/cmd/result", result(record.id, "sleep 60"))
     eventually(lambda: target(master, record.id).is_ended)
     publisher.hear("gpumon/+/cmd")
-    master.commands.cancel(record.id, "research", ["w2"])
+    master.commands.cancel(record.id, RESEARCH, ["w2"])
     eventually(lambda: len(publisher.received) == 1)
-    master.commands.cancel(record.id, "research")
+    master.commands.cancel(record.id, RESEARCH)
     eventually(lambda: len(publisher.received) == 3)
     assert sorted(topic for topic, _ in publisher.received) == ["gpumon/w2/cmd", "gpumon/w2/cmd", "gpumon/w3/cmd"]
     assert msgspec.json.decode(publisher.received[0][1]) == {"id": record.id, "cancel": True}
@@ -209,7 +209,7 @@ def test_cancelling_asks_those_workers_that_still_run_it(master: Master, publish
 
 def test_cancelling_an_unknown_command_is_refused(master: Master) -> None:
     with pytest.raises(CommandError, match="command 'c-none' is not known here"):
-        master.commands.cancel("c-none", "research")
+        master.commands.cancel("c-none", RESEARCH)
 
 
 def test_a_thousand_results_are_announced_in_a_few_events(master: Master, publisher: Publisher) -> None:
@@ -218,7 +218,7 @@ def test_a_thousand_results_are_announced_in_a_few_events(master: Master, publis
         master.fleet.take_status(worker_id, "online", time.time(), retained=False)
     changes: list[CommandChanged] = []
     master.bus.subscribe(CommandChanged, changes.append)
-    record = master.commands.run("true", worker_ids, "research")
+    record = master.commands.run("true", worker_ids, RESEARCH)
     started = time.monotonic()
     for worker_id in worker_ids:
         publisher.publish(f"gpumon/{worker_id}/cmd/result", result(record.id, "true"))
@@ -230,9 +230,9 @@ def test_a_thousand_results_are_announced_in_a_few_events(master: Master, publis
 
 def test_recent_commands_come_newest_first_by_worker_and_by_time(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1", "w2")
-    first = master.commands.run("one", ["w1"], "research")
-    second = master.commands.run("two", ["w2"], "research")
-    third = master.commands.run("three", ["w1", "w2"], "research")
+    first = master.commands.run("one", ["w1"], RESEARCH)
+    second = master.commands.run("two", ["w2"], RESEARCH)
+    third = master.commands.run("three", ["w1", "w2"], RESEARCH)
     publisher.publish("gpumon/w1/cmd/result", result(first.id, "one"))
     ended(master, first.id)
     master.flush()
@@ -250,7 +250,7 @@ def test_a_running_command_and_its_output_survive_a_restart_of_the_master(tmp_pa
     publisher = Publisher(mosquitto_port)
     with running_master(tmp_path / "data", mosquitto_port) as master:
         with_workers(master, publisher, "w1")
-        record = master.commands.run("make", ["w1"], "research")
+        record = master.commands.run("make", ["w1"], RESEARCH)
         publisher.publish("gpumon/w1/cmd/output", output(record.id, 0, "one\n"))
         eventually(lambda: master.commands.output(record.id, "w1"))
     with running_master(tmp_path / "data", mosquitto_port) as master:

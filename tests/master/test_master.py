@@ -20,7 +20,7 @@ from master.commands import CommandError
 from master.events import BrokerLinkChanged, WorkerRemoved
 from master.fleet import WorkerState
 from master.master import Master
-from tests.master.support import Publisher, info, new_master, running_master, sample
+from tests.master.support import RESEARCH, Publisher, info, new_master, running_master, sample
 from tests.support import eventually, free_port, mosquitto, stopping
 
 
@@ -165,7 +165,7 @@ def test_a_removed_worker_is_gone_for_good(tmp_path: Path, mosquitto_port: int) 
         with pytest.raises(AccountError, match="there is no worker 'w1'"):
             master.remove_worker("w1")
         with pytest.raises(CommandError, match="worker 'w1' is not known here"):
-            master.commands.run("ls", ["w1"], "research")
+            master.commands.run("ls", ["w1"], RESEARCH)
     with running_master(tmp_path / "data", mosquitto_port) as master:
         publisher.publish("gpumon/w2/status", "online")
         eventually(lambda: master.fleet.worker("w2"))

@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 import requests
 import socketio
 
+from gpumon.address import BrokerAddress
 from gpumon.datafolder import DataFolder
 from gpumon.messages import GpuReading
 from gpumon.roles import Role
+from gpumon.settings import Settings
 from master.accounts import open_accounts
+from master.master import Master
 from tests.support import accepts_connections, eventually, free_port, mosquitto, stopping
 from tests.webui.worker_double import WorkerDouble
+from webui.app import create_app
 
 NUMBERS = itertools.count(1)
 PASSWORDS = {"alice": "correct horse alice", "olaf": "correct horse olaf", "vera": "correct horse vera"}
@@ -118,6 +123,13 @@ class LiveClient:
     def of(self, name: str) -> list[Any]:
         """Return what has arrived under this name."""
         return [data for event, data in list(self.events) if event == name]
+
+
+def unstarted_app(folder: Path) -> flask.Flask:
+    """Return the application over a master that was not started, to look at its tables."""
+    settings = Settings()
+    address = BrokerAddress("127.0.0.1", 1, tls=False)
+    return create_app(Master(settings, DataFolder(folder), address, None), settings, "a key for tests")[0]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from agent.command_conditions import CommandConditions
 from agent.command_rules import command_environment
 from agent.identity import identity
 from agent.machine import this_machine
@@ -26,6 +27,7 @@ from gpumon.topics import Topics
 from tests.support import eventually
 
 WORKER = "w1"
+SECRET_VARIABLES = {"GPUMON_X": "secret", "MASTER_URL": "m", "WORKER_ID": "w"}
 
 
 def address(port: int) -> BrokerAddress:
@@ -46,6 +48,7 @@ def make_node(
     sampler: Sampler | None = None,
     hang_after_s: float | None = None,
     extensions: Any = (),
+    conditions: CommandConditions | None = None,
     **settings: Any,
 ) -> WorkerNode:
     who = identity(folder, WORKER, None)
@@ -59,7 +62,7 @@ def make_node(
         cards=PresentCards(),
         host=lambda: None,
         machine=this_machine(),
-        environment=command_environment({**os.environ, "GPUMON_X": "secret", "MASTER_URL": "m", "WORKER_ID": "w"}),
+        conditions=conditions or CommandConditions(command_environment({**os.environ, **SECRET_VARIABLES})),
         hang_after_s=hang_after_s,
         extensions=extensions,
     )

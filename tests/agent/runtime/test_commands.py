@@ -218,8 +218,8 @@ def test_an_empty_payload_is_ignored(operator: Observer) -> None:
 
 def test_a_nul_in_a_command_is_an_answer_not_a_crash(operator: Observer) -> None:
     result = operator.run("echo \0", "nul")
-    assert result.state == "failed"
-    assert "could not be started" in str(result.problem)
+    assert result.state == "refused"
+    assert "NUL" in str(result.problem)
     assert operator.run("echo fine", "after").output == "fine\n"
 
 

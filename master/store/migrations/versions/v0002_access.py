@@ -1,4 +1,4 @@
-"""Who may do what: limits of accounts, API tokens, sessions, join keys, and the audit."""
+"""Who may do what: limits of accounts, API tokens, sessions, join keys, removed workers, and the audit."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,14 @@ down_revision = "0001"
 def upgrade() -> None:
     """Create them."""
     op.add_column("users", sa.Column("commands_on", sa.Text))
+    op.add_column("worker_tokens", sa.Column("joined", sa.Double))
+    op.add_column("worker_tokens", sa.Column("join_key_id", sa.Text))
+    op.create_table(
+        "removed_workers",
+        sa.Column("worker_id", sa.Text, nullable=False),
+        sa.Column("removed", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("worker_id", name="pk_removed_workers"),
+    )
     op.create_table(
         "api_tokens",
         sa.Column("id", sa.Text, nullable=False),
@@ -47,6 +55,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text, nullable=False),
         sa.Column("expires", sa.Double, nullable=False),
         sa.Column("uses_left", sa.BigInteger, nullable=False),
+        sa.Column("last_used", sa.Double),
         sa.Column("worker_id", sa.Text),
         sa.Column("replaces", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_join_keys"),
@@ -75,6 +84,12 @@ def _create_audit() -> None:
                 f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
                 "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
             )
+        # REPLACE deletes without asking the trigger for DELETE, so a number that is there is refused before.
+        op.execute(
+            "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+            "WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+        )
     else:
         op.execute(
             "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
@@ -88,6 +103,7 @@ def _create_audit() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    for table in ("audit", "join_keys", "sessions", "api_tokens"):
+    for table in ("audit", "join_keys", "sessions", "api_tokens", "removed_workers"):
         op.drop_table(table)
-    op.drop_column("users", "commands_on")
+    for table, column in (("users", "commands_on"), ("worker_tokens", "joined"), ("worker_tokens", "join_key_id")):
+        op.drop_column(table, column)

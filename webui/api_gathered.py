@@ -11,13 +11,14 @@ from typing import Any
 import flask
 import msgspec
 
+from gpumon.roles import Role
 from master.commands import CommandDesk
 from master.records import CommandRecord, TargetRecord
-from webui.api import require_log_in
+from webui.access import needs
+from webui.answers import answer
 from webui.context import context
 
 blueprint = flask.Blueprint("gathered", __name__, url_prefix="/api/v1")
-blueprint.before_request(require_log_in)
 
 MOST_GROUPS = 100
 SHOWN_CHARACTERS = 64 * 1024
@@ -47,15 +48,16 @@ class Gathered(msgspec.Struct, frozen=True):
 
 
 @blueprint.get("/commands/<command_id>/gathered")
+@needs(Role.VIEWER)
 def gathered(command_id: str) -> Any:
     """Return each distinct answer once."""
     desk = context().master.commands
     record = desk.get(command_id)
     if record is None:
-        return _json({"error": f"no command {command_id!r} is known"}, 404)
+        return answer({"error": f"no command {command_id!r} is known"}, 404)
     if sum(target.stdout_bytes + target.stderr_bytes for target in record.targets) > MOST_GATHERED_BYTES:
-        return _json({"error": "there is too much output to compare: download it instead"}, 413)
-    return _json(gather(desk, record))
+        return answer({"error": "there is too much output to compare: download it instead"}, 413)
+    return answer(gather(desk, record))
 
 
 def gather(desk: CommandDesk, record: CommandRecord) -> Gathered:
@@ -107,7 +109,3 @@ def _diff(largest: Group, output: str, worker_id: str) -> str | None:
     if one == other or max(len(one), len(other)) > DIFFERENT_LINES:
         return None
     return "\n".join(difflib.unified_diff(one, other, largest.workers[0], worker_id, lineterm="", n=2))
-
-
-def _json(value: object, status: int = 200) -> flask.Response:
-    return flask.Response(msgspec.json.encode(value), status, mimetype="application/json")

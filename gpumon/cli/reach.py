@@ -1,0 +1,68 @@
+"""How workers reach the broker: said by the running master, for subcommands that know nothing of its flags."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from gpumon.address import BrokerAddress, address_for_agents, parse_broker_address
+from gpumon.datafolder import DataFolder
+from gpumon.errors import SettingError
+from gpumon.files import write_atomically
+from gpumon.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What a worker gives as `--master` and `--cafile` (None: an authority that its system trusts), and the base."""
+
+    master: str
+    cafile: str | None
+    base: str
+
+    @property
+    def address(self) -> BrokerAddress:
+        """Where the broker is. Raises SettingError: when `broker.url` is no address."""
+        return parse_broker_address(self.master)
+
+
+def reach_by(settings: Settings, data: DataFolder) -> Reach:
+    """Return how workers reach the broker of these settings. Raises SettingError: when `broker.url` is no address."""
+    address = parse_broker_address(address_for_agents(settings))
+    cafile = _cafile(settings, data) if address.tls else None
+    return Reach(str(address), str(Path(cafile).absolute()) if cafile else None, settings.mqtt.base)
+
+
+def note_reach(settings: Settings, data: DataFolder) -> None:
+    """Leave word for the subcommands; called by whoever serves with these settings."""
+    write_atomically(data.reach, msgspec.json.encode(reach_by(settings, data)))
+
+
+def known_reach(settings: Settings, data: DataFolder) -> Reach:
+    """Return what the master has said at its last start, and where none has started yet what the settings say."""
+    try:
+        return msgspec.json.decode(data.reach.read_bytes(), type=Reach)
+    except FileNotFoundError:
+        return reach_by(settings, data)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        logger.warning("%s cannot be used, the settings are taken instead: %s", data.reach, error)
+        return reach_by(settings, data)
+
+
+def _cafile(settings: Settings, data: DataFolder) -> str | None:
+    if settings.broker.url is not None:
+        return settings.broker.cafile
+    if settings.tls.cert is not None:
+        return settings.tls.ca
+    return str(data.authority)
+
+
+def address_given(text: str) -> BrokerAddress:
+    """Read `--address`. Raises SettingError."""
+    try:
+        return parse_broker_address(text)
+    except SettingError as error:
+        raise SettingError(f"--address: {error}") from error
