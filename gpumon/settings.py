@@ -110,7 +110,7 @@ class BrokerSettings(Section, frozen=True):
 
 
 class AgentSettings(Section, frozen=True):
-    """The agent on a GPU machine."""
+    """The agent on a GPU machine; its repr does not show the join line."""
 
     master: Annotated[
         str | None,
@@ -158,6 +158,10 @@ class AgentSettings(Section, frozen=True):
         Literal["full", "script", "none"],
         _setting("what is shown of a GPU process's command line: full, program and script alone, or none"),
     ] = "script"
+
+    def __repr__(self) -> str:
+        shown = {**msgspec.structs.asdict(self), "join": self.join and "..."}
+        return f"AgentSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class CommandSettings(Section, frozen=True):

@@ -78,6 +78,13 @@ class Sessions:
         flask.session[SESSION_SECRET] = secret
         return principal
 
+    def known_name(self, name: str) -> str | None:
+        """Return the name if somebody who may log in on the page has it."""
+        try:
+            return name if name in self._directory.snapshot().people else None
+        except AccountsUnreadableError:
+            return None
+
     def is_password_of(self, name: str, password: str) -> bool:
         """Tell whether this is the person's password. Raises BusyError."""
         with self.queue.place():
