@@ -20,11 +20,14 @@ from broker.packets import Message, is_topic_name
 from broker.plugins import TopicAccessPlugin
 from broker.retained import RetainedMessages
 from broker.subscriptions import MAX_TOPIC_CHARACTERS, SubscriptionTree, check_filter
+from gpumon.commands import MAX_COMMAND_BYTES
 from gpumon.errors import InvalidTopicError
 from gpumon.roles import Role
 from gpumon.topics import Topics
 
 MAX_SUBSCRIPTIONS = 1000
+# Agents answer a command that is too long for them; one that is much too long would be sent to a thousand for nothing.
+MAX_COMMAND_MESSAGE_BYTES = 2 * MAX_COMMAND_BYTES
 
 
 class MessageHub:
@@ -72,8 +75,12 @@ class MessageHub:
         if message.retain and is_never_retained(topic, self._topics):
             self._refuse_publish(connection, f"published a retained message to {topic!r}, where none is kept: dropped")
             return
-        if is_command_topic(topic, self._topics) and connection.principal.role is not Role.MASTER:
-            self._audit(connection, message)
+        if is_command_topic(topic, self._topics):
+            if len(message.payload) > MAX_COMMAND_MESSAGE_BYTES:
+                self._refuse_publish(connection, f"published a command of {len(message.payload)} bytes: dropped")
+                return
+            if connection.principal.role is not Role.MASTER:
+                self._audit(connection, message)
         self.route(message, connection)
 
     def route(self, message: Message, publisher: Connection | None = None) -> None:
