@@ -64,6 +64,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("POST", "/login"): ANYBODY,
     ("POST", "/logout"): PERSON,
     ("GET", "/healthz"): ANYBODY,
+    ("GET", "/ca.crt"): ANYBODY,
     ("GET", "/favicon.ico"): ANYBODY,
     ("GET", "/static/<version>/<path:name>"): ANYBODY,
     ("GET", "/api/v1/session"): READ,
