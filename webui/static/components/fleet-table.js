@@ -2,6 +2,7 @@
 
 import { select, sortBy } from "../lib/actions.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { mayCommand } from "../lib/permissions.js";
 import { useStore } from "../lib/store.js";
 import { WorkerRow } from "./worker-row.js";
 
@@ -60,12 +61,14 @@ function useWindow(table, count) {
 }
 
 export function FleetTable({ ids, rows, mayRun, hold }) {
+  const session = useStore((state) => state.session);
   const body = useRef(null);
   const selected = useStore((state) => state.selected);
   const sort = useStore((state) => state.sort);
   const { first, last, height } = useWindow(body, ids.length);
   const shown = ids.slice(first, last);
-  const all = ids.length > 0 && ids.every((id) => selected.has(id));
+  const own = mayRun ? ids.filter((id) => mayCommand(session, rows.get(id).labels)) : [];
+  const all = own.length > 0 && own.every((id) => selected.has(id));
 
   return html`<div class="table ${mayRun ? "" : "table-viewer"}" role="table" aria-label="Workers" aria-rowcount=${ids.length + 1}>
     <div class="row row-headings" role="row" aria-rowindex="1">
@@ -76,7 +79,7 @@ export function FleetTable({ ids, rows, mayRun, hold }) {
             type="checkbox"
             checked=${all}
             aria-label="Select all shown workers"
-            onChange=${() => select(all ? [] : ids)}
+            onChange=${() => select(all ? [] : own)}
           />
         </label>
       </div>`}
@@ -94,7 +97,15 @@ export function FleetTable({ ids, rows, mayRun, hold }) {
       <div class="table-window" style=${{ transform: `translateY(${first * height}px)` }}>
         ${shown.map((id, at) => {
           const index = first + at;
-          return html`<${WorkerRow} key=${id} row=${rows.get(id)} index=${index} selected=${selected.has(id)} mayRun=${mayRun} />`;
+          const row = rows.get(id);
+          return html`<${WorkerRow}
+            key=${id}
+            row=${row}
+            index=${index}
+            selected=${selected.has(id)}
+            hasRun=${mayRun}
+            mayRun=${mayCommand(session, row.labels)}
+          />`;
         })}
       </div>
     </div>

@@ -18,7 +18,9 @@ export function PageHeader() {
     <${ConnectionBanner} />
     <form class="who" method="post" action="/logout">
       <input type="hidden" name="csrf" value=${session.csrf} />
-      <span class="who-name" title=${session.role}>${session.user}<span class="quiet"> · ${session.role}</span></span>
+      <a class="who-name" href="/account" aria-current=${current(["account", "users", "audit"])} title="Account, ${session.role}">
+        ${session.user}<span class="quiet"> · ${session.role}</span>
+      </a>
       <button class="button button-quiet">Log out</button>
     </form>
   </header>`;
