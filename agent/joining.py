@@ -100,7 +100,7 @@ class Joining:
     def _join(self, wanted: Membership, stop: threading.Event) -> bool:
         """Join, keep what comes of it, and forget the key; False where `stop` was set meanwhile."""
         line, self._line = self._line, None
-        assert line is not None  # noqa: S101 - read by whoever calls this
+        assert line is not None  # noqa: S101 - read by whoever calls this  # nosec B101
         nonce_file = self._folder / "join-nonce"
         try:
             nonce = ensure_secret(nonce_file)

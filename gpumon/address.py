@@ -12,7 +12,7 @@ from gpumon.settings import Settings
 PLAIN_PORT = 1883
 TLS_PORT = 8883
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
-_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what a person gives, bound nowhere here
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what a person gives, bound nowhere here  # nosec B104
 
 
 @dataclass(frozen=True, slots=True)

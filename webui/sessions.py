@@ -19,7 +19,7 @@ from webui.access import READERS
 from webui.throttle import PasswordQueue
 
 MAY_LOG_IN = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
-SESSION_SECRET = "secret"  # noqa: S105 - the name of a field
+SESSION_SECRET = "secret"  # noqa: S105 - the name of a field  # nosec B105
 
 
 @dataclass(frozen=True, slots=True)
