@@ -87,6 +87,9 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("DELETE", "/api/v1/users/<name>"): ADMIN_PERSON,
     ("POST", "/api/v1/users/<name>/password"): ADMIN_PERSON,
     ("DELETE", "/api/v1/users/<name>/sessions"): ADMIN_PERSON,
+    ("GET", "/api/v1/join-keys"): ADMIN_PERSON,
+    ("POST", "/api/v1/join-keys"): ADMIN_PERSON,
+    ("DELETE", "/api/v1/join-keys/<key_id>"): ADMIN_PERSON,
     ("GET", "/api/v1/audit"): ADMIN,
     ("GET", "/api/v1/audit.csv"): ADMIN,
     ("GET", "/api/v1/audit.jsonl"): ADMIN,
@@ -202,6 +205,7 @@ def filled(route: str) -> str:
         ("<command_id>", "c-nothing"),
         ("<session_id>", "nothing"),
         ("<token_id>", "t-nothing"),
+        ("<key_id>", "k-nothing"),
         ("<name>", "nobody-of-that-name"),
     ):
         route = route.replace(part, name)

@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, expect
 
 from gpumon.datafolder import DataFolder
-from gpumon.roles import Role
+from gpumon.joining import parse_join_line
 from master.accounts import open_accounts
 from tests.browser import chromium
 from tests.support import eventually
@@ -104,15 +104,13 @@ def test_somebody_changes_their_password_and_other_browsers_are_logged_out_live(
         elsewhere.close()
 
 
-def test_a_limited_operator_sees_run_controls_on_their_workers_alone(
-    browser: Browser, page: RunningPage, worker: Workers
-) -> None:
+def test_a_limited_operator_sees_run_controls_on_their_workers_alone(browser: Browser, own_page: RunningPage) -> None:
+    page = own_page
     with open_accounts(DataFolder(page.data)) as accounts:
-        if "lim" not in PASSWORDS:
-            PASSWORDS["lim"] = "correct horse lim"
-            accounts.add_user("lim", Role.OPERATOR, PASSWORDS["lim"], "rack=33")
-    inside, outside = worker("in", [idle(0)], labels={"rack": "33"}), worker("out", [idle(0)], labels={"rack": "4"})
-    with logged_in(browser, page, "lim") as tab:
+        accounts.change_user("olaf", commands_on="rack=3")
+    inside = WorkerDouble(page.mqtt_port, "inside", labels={"rack": "3"}).start([idle(0)])
+    outside = WorkerDouble(page.mqtt_port, "outside", labels={"rack": "4"}).start([idle(0)])
+    with logged_in(browser, page, "olaf") as tab:
         tab.goto(page.address)
         expect(row_of(tab, inside).get_by_role("button", name="Run")).to_be_visible()
         expect(row_of(tab, outside)).to_be_visible()
@@ -123,6 +121,8 @@ def test_a_limited_operator_sees_run_controls_on_their_workers_alone(
         tab.goto(f"{page.address}/workers/{outside.id}")
         expect(tab.get_by_role("heading", name="GPUs")).to_be_visible()
         expect(tab.get_by_role("heading", name="Run a command")).to_have_count(0)
+    inside.stop()
+    outside.stop()
 
 
 def test_the_audit_is_read_and_filtered(browser: Browser, page: RunningPage, worker: Workers) -> None:
@@ -147,6 +147,18 @@ def test_the_audit_is_read_and_filtered(browser: Browser, page: RunningPage, wor
         with tab.expect_download() as download:
             tab.get_by_role("link", name="CSV").click()
         assert double.id in download.value.path().read_text()
+
+
+def test_an_admin_makes_a_line_with_which_a_machine_joins(browser: Browser, own_page: RunningPage) -> None:
+    with logged_in(browser, own_page, "alice") as tab:
+        tab.goto(own_page.address)
+        tab.get_by_role("button", name="Add worker").click()
+        line = parse_join_line(tab.get_by_text(re.compile("gpumon1[.]")).inner_text())
+        assert line.address.port == own_page.mqtt_port
+        with open_accounts(DataFolder(own_page.data)) as accounts:
+            assert accounts.authenticate("join", line.key)
+        tab.get_by_role("button", name="Done").click()
+        expect(tab.get_by_text(re.compile("gpumon1[.]"))).to_have_count(0)
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desk", "phone"])

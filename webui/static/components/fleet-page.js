@@ -6,6 +6,7 @@ import { watchFleet } from "../lib/fleet_live.js";
 import { plural } from "../lib/format.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
+import { AddWorker } from "./add-worker.js";
 import { Dock } from "./dock.js";
 import { EmptyFleet } from "./empty-fleet.js";
 import { FleetTable } from "./fleet-table.js";
@@ -35,6 +36,7 @@ export function FleetPage() {
   const search = useStore((state) => state.search);
   const sort = useStore((state) => state.sort);
   const mayRun = useStore((state) => state.session.may_run);
+  const isAdmin = useStore((state) => state.session.role === "admin");
   const held = useRef(false);
   const [hold] = useState(() => (isHeld) => {
     held.current = isHeld;
@@ -73,6 +75,7 @@ export function FleetPage() {
             <span class="quiet shown-count" role="status">
               ${!loaded ? "Loading…" : search ? `${plural(ids.length, "worker")} of ${rows.size}` : plural(rows.size, "worker")}
             </span>
+            ${isAdmin && html`<${AddWorker} />`}
           </div>
           <${FleetTable} ids=${ids} rows=${rows} mayRun=${mayRun} hold=${hold} />
           ${loaded && ids.length === 0 && html`<p class="nothing">No worker matches “${search}”.</p>`}`}
