@@ -23,6 +23,11 @@ class BrokerAddress:
     port: int
     tls: bool
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether nobody on the network can listen in: the way is encrypted, or leads to this machine itself."""
+        return self.tls or self.host in _THIS_MACHINE
+
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{_bracketed(self.host)}:{self.port}"
 

@@ -51,3 +51,11 @@ def test_a_password_in_an_address_that_is_wrong_otherwise_is_not_shown(text: str
     with pytest.raises(SettingError, match="--password-file") as raised:
         parse_broker_address(text)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_protected"),
+    [("mqtts://gpu-master", True), ("mqtt://localhost", True), ("mqtt://[::1]", True), ("mqtt://gpu-master", False)],
+)
+def test_an_address_tells_whether_the_network_can_listen_in(text: str, is_protected: bool) -> None:
+    assert parse_broker_address(text).is_protected is is_protected
