@@ -47,7 +47,12 @@ class PageSettings(Section, frozen=True):
         ),
     ] = []
     max_connections_per_address: Annotated[
-        int, _setting("connections to the page that one address may have open at once, this machine's excepted", ge=4)
+        int,
+        _setting(
+            "connections to the page that one address may have open at once; not for this machine, nor behind a proxy "
+            "(--insecure-http)",
+            ge=4,
+        ),
     ] = 64
 
 
@@ -199,7 +204,10 @@ class Settings(Section, frozen=True):
     data: Annotated[str, _setting("folder in which everything is kept", flag="--data")] = "./data"
     host: Annotated[
         str | None,
-        _setting("address to serve other machines on; without it this machine alone", flag="--host"),
+        _setting(
+            "address to serve other machines on, over TLS (0.0.0.0 for all); without it this machine alone",
+            flag="--host",
+        ),
     ] = None
     page: PageSettings = PageSettings()
     mqtt: MqttSettings = MqttSettings()
