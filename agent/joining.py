@@ -6,6 +6,7 @@ import logging
 import queue
 import secrets
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ class Joining:
         """Join where that is needed, and return the settings completed; None where `stop` was set meanwhile.
 
         A line is passed over where there is a token already, unless it leads to another master than that. Raises
-        JoinRefusedError, JoinLineError, SecretFileError; SettingError: when the CA cannot be used.
+        StartError: when the master does not let this machine join, or its token cannot be written; JoinLineError,
+        SecretFileError; SettingError: when the CA cannot be used.
         """
         kept = load_membership(self._folder)
         present = kept.completed(self._settings, self._folder) if kept else self._settings
@@ -78,7 +80,7 @@ class Joining:
             if has_token and kept in (None, wanted):
                 return present
             return wanted.completed(self._settings, self._folder) if self._join(wanted, stop) else None
-        except (JoinRefusedError, SettingError, SecretFileError) as error:
+        except (StartError, SettingError, SecretFileError) as error:
             if not has_token:
                 raise
             logger.warning("%s; going on with the token in %s", error, self._token_file)
@@ -91,24 +93,25 @@ class Joining:
             return False
         try:
             return self._join(Membership.by(self._line, self._settings), stop)
-        except (JoinRefusedError, SettingError) as error:
+        except (StartError, SettingError, SecretFileError) as error:
             logger.warning("%s", error)
-            self._line = None
             return False
 
     def _join(self, wanted: Membership, stop: threading.Event) -> bool:
         """Join, keep what comes of it, and forget the key; False where `stop` was set meanwhile."""
         line, self._line = self._line, None
-        assert line is not None  # noqa: S101 - read by whoever calls this
+        assert line is not None  # noqa: S101 - read by whoever calls this  # nosec B101
         nonce_file = self._folder / "join-nonce"
         try:
             nonce = ensure_secret(nonce_file)
+            self._token_file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._token_file.parent):  # before the key is used
+                pass
             with self._cafile(wanted) as cafile:
                 token = ask_to_join(line, wanted, cafile, worker_id=self._worker_id, nonce=nonce, stop=stop)
             if token is None:
                 return False
             wanted.save(self._folder)
-            self._token_file.parent.mkdir(parents=True, exist_ok=True)
             write_secret(self._token_file, token)
             nonce_file.unlink(missing_ok=True)
         except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent import memory
 from agent.cards import KnownCards
-from agent.command_conditions import command_conditions
+from agent.command_conditions import CommandConditions, command_conditions
 from agent.identity import Identity, load_identity, worker_id_of
 from agent.joining import Joining
 from agent.login import Login, tell_joined
@@ -38,19 +38,20 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     read on this machine.
     """
     _check_labels(settings.agent.labels)
+    conditions = command_conditions(settings.commands)  # told of before a join key is used up
     worker_id = worker_id_of(settings.agent)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
     with _alone_in(folder):
         joining = Joining(settings, worker_id, folder)
         completed = joining.settings(stop)
         if completed is not None:
-            _run(completed, joining, stop)
+            _run(completed, joining, conditions, stop)
 
 
-def _run(settings: Settings, joining: Joining, stop: threading.Event) -> None:
+def _run(settings: Settings, joining: Joining, conditions: CommandConditions, stop: threading.Event) -> None:
     address = _address(settings)
     who = load_identity(settings)
-    node = _node(settings, address, who)
+    node = _node(settings, address, who, conditions)
     try:
         node.start()
         if joining.has_joined:
@@ -64,7 +65,7 @@ def _run(settings: Settings, joining: Joining, stop: threading.Event) -> None:
         node.stop()
 
 
-def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNode:
+def _node(settings: Settings, address: BrokerAddress, who: Identity, conditions: CommandConditions) -> WorkerNode:
     cards = KnownCards(who.folder / CARDS_FILE)
     cards.load()
     return WorkerNode(
@@ -76,7 +77,7 @@ def _node(settings: Settings, address: BrokerAddress, who: Identity) -> WorkerNo
         cards=cards,
         host=HostSampler().read,
         machine=this_machine(),
-        conditions=command_conditions(settings.commands),
+        conditions=conditions,
     )
 
 

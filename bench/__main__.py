@@ -13,6 +13,7 @@ import msgspec
 from bench.agent_cost import agent, real_agent
 from bench.connect import connect
 from bench.delivery import fleet, freshness
+from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.start import start
 from gpumon.errors import GpumonError
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "start": start,
     "freshness": freshness,
     "connect": connect,
+    "reconnect": reconnect,
     "fleet": fleet,
     "agent": agent,
 }

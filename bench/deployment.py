@@ -24,15 +24,17 @@ GPUMON = (sys.executable, "-m", "gpumon")
 
 
 class Deployment:
-    """gpumon on this machine alone. Constructing it does nothing."""
+    """gpumon on this machine alone, its broker with TLS on a second port too. Constructing it does nothing."""
 
-    def __init__(self, folder: Path, children: Children) -> None:
+    def __init__(self, folder: Path, children: Children, *, tls: bool = False) -> None:
         self.data = DataFolder(folder / "data")
         self.mqtt_port = free_port()
+        self.mqtts_port = free_port()
         self.page_port = free_port()
         self.accounts_file = folder / "accounts.json"
         self.password = ""
         self._children = children
+        self._flags = ["--host", "127.0.0.1", "--mqtts-port", str(self.mqtts_port)] if tls else []
         self.broker: subprocess.Popen[bytes] | None = None
         self.master: subprocess.Popen[bytes] | None = None
 
@@ -59,9 +61,14 @@ class Deployment:
 
     def start_broker(self) -> None:
         """Start the broker alone; return when it listens."""
-        command = self._command("broker", "--mqtt-port", str(self.mqtt_port))
+        command = self._command("broker", "--mqtt-port", str(self.mqtt_port), *self._flags)
         self.broker = self._children.start("broker", command, clean_environment())
         wait_until(lambda: listens(self.mqtt_port), "the broker listens", START_TIMEOUT_S, self._children)
+
+    def stop_broker(self) -> None:
+        """Stop the broker alone; the master stays and waits for it."""
+        assert self.broker is not None
+        self._children.end(self.broker)
 
     def pids(self) -> dict[str, int]:
         """Return the pids of both, by name."""

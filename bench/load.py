@@ -1,8 +1,9 @@
 """The load generator: many pretended agents in one process of its own, `python -m bench.load --help`.
 
 It prints one JSON object a line and follows lines on its standard input: `connected` once all agents have their
-SUBACK; after `publish` come samples and `publishing`; after `stop` (or `--seconds`) `stopped` with what was published.
-The connections stay until standard input ends, so that whoever compares what arrived sees no worker go offline.
+SUBACK, and again after each `reconnect`; after `publish` come samples and `publishing`; after `stop` (or `--seconds`)
+`stopped` with what was published. The connections stay until standard input ends, so that whoever compares what arrived
+sees no worker go offline.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import itertools
 import json
 import random
 import resource
+import ssl
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,17 +36,26 @@ PHASES_SEED = 1
 HOST = "127.0.0.1"  # never anybody else's broker
 
 
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the agents connect to: a port of this machine, with TLS or not, and the base of all topics."""
+
+    port: int
+    tls: ssl.SSLContext | None = None
+    base: str = "gpumon"
+
+
 class Load:
     """Pretended agents with their accounts, over one broker of this machine."""
 
-    def __init__(self, port: int, accounts: dict[str, str], gpus: int, interval_s: float, base: str = "gpumon") -> None:
+    def __init__(self, broker: Broker, accounts: dict[str, str], gpus: int, interval_s: float) -> None:
         self.counts = Counts()
         self.agents: list[PretendedAgent] = []
-        self._port = port
+        self._broker = broker
         self._accounts = accounts
         self._gpus = gpus
         self._interval_s = interval_s
-        self._topics = Topics(base)
+        self._topics = Topics(broker.base)
 
     async def connect(self) -> list[float]:
         """Connect all agents at once; return after how many seconds each had its SUBACK, sorted.
@@ -57,7 +69,10 @@ class Load:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         await asyncio.gather(
-            *(loop.create_connection(partial(_same, agent), HOST, self._port) for agent in self.agents)
+            *(
+                loop.create_connection(partial(_same, agent), HOST, self._broker.port, ssl=self._broker.tls)
+                for agent in self.agents
+            )
         )
         done = await asyncio.wait_for(asyncio.gather(*(agent.subscribed for agent in self.agents)), CONNECT_TIMEOUT_S)
         return sorted(moment - started for moment in done)
@@ -113,12 +128,32 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> N
             loop.call_soon_threadsafe(lines.put_nowait, line.strip())
 
 
-async def _told(lines: asyncio.Queue[str], wanted: str, timeout_s: float) -> bool:
-    """Wait for a line on standard input; False where the input ends or the time is up before."""
+async def _told(lines: asyncio.Queue[str], timeout_s: float) -> str:
+    """Wait for a line on standard input; empty where the input ends or the time is up before."""
     try:
-        return await asyncio.wait_for(lines.get(), timeout_s) == wanted
+        return await asyncio.wait_for(lines.get(), timeout_s)
     except asyncio.TimeoutError:
+        return ""
+
+
+async def _connect(load: Load) -> bool:
+    """Connect all and say when they were; or say what went wrong."""
+    before = time.process_time()
+    try:
+        moments = await load.connect()
+    except (OSError, asyncio.TimeoutError) as error:
+        waiting = sum(not agent.subscribed.done() for agent in load.agents)
+        _say("failed", problem=f"{type(error).__name__} {error}", waiting=waiting, problems=load.counts.problems)
         return False
+    _say(
+        "connected",
+        agents=len(moments),
+        first_s=moments[0],
+        half_s=moments[len(moments) // 2],
+        all_s=moments[-1],
+        cpu_s=time.process_time() - before,
+    )
+    return True
 
 
 async def _run(arguments: argparse.Namespace) -> int:
@@ -128,22 +163,21 @@ async def _run(arguments: argparse.Namespace) -> int:
     lines: asyncio.Queue[str] = asyncio.Queue()
     # In a thread, since standard input may be something that an event loop cannot wait for.
     threading.Thread(target=_read_lines, args=(asyncio.get_running_loop(), lines), daemon=True).start()
-    load = Load(arguments.port, accounts, arguments.gpus, arguments.interval, arguments.base)
-    try:
-        moments = await load.connect()
-    except (OSError, asyncio.TimeoutError) as error:
-        waiting = sum(not agent.subscribed.done() for agent in load.agents)
-        _say("failed", problem=f"{type(error).__name__} {error}", waiting=waiting, problems=load.counts.problems)
-        load.close()
-        return 1
-    _say("connected", agents=len(moments), first_s=moments[0], half_s=moments[len(moments) // 2], all_s=moments[-1])
-    if await _told(lines, "publish", LONGEST_S):
+    tls = ssl.create_default_context(cafile=arguments.cafile) if arguments.cafile else None
+    load = Load(Broker(arguments.port, tls, arguments.base), accounts, arguments.gpus, arguments.interval)
+    said = "reconnect"
+    while said == "reconnect":
+        if not await _connect(load):
+            load.close()
+            return 1
+        said = await _told(lines, LONGEST_S)
+    if said == "publish":
         load.publish(together=arguments.together)
         _say("publishing", payload_bytes=load.agents[0].payload_bytes)
-        await _told(lines, "stop", arguments.seconds)
+        await _told(lines, arguments.seconds)
         load.stop_publishing()
         _say("stopped", **load.report())
-        await _told(lines, "close", LONGEST_S)
+        await _told(lines, LONGEST_S)
     load.close()
     await asyncio.sleep(0.2)  # for the last bytes to leave
     return 0
@@ -158,6 +192,7 @@ def main() -> int:
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between two samples of a worker")
     parser.add_argument("--together", action="store_true", help="all publish at the same moment, not each at its own")
     parser.add_argument("--base", default="gpumon")
+    parser.add_argument("--cafile", help="connect with TLS, and verify the broker with this CA certificate")
     parser.add_argument("--seconds", type=float, default=LONGEST_S, help="publish no longer than this")
     arguments = parser.parse_args()
     arguments.seconds = min(arguments.seconds, LONGEST_S)

@@ -35,6 +35,7 @@ INTRODUCTION_TIMEOUT_S = 10.0
 # An agent's CONNECT has about 200 bytes; this leaves room for a will with a page of JSON. Somebody unknown can hold no
 # more of the broker's memory than this and what the system's buffers take.
 MAX_CONNECT_BYTES = 16 * 1024
+LOGIN_TIMEOUT_S = 30.0
 CLOSING_TIMEOUT_S = 2.0
 
 
@@ -98,7 +99,9 @@ class Admission:
     async def _log_in(self, session: Session) -> None:
         """Ask who the client is. Raises ConnectRefusedError: where it is not let in."""
         try:
-            is_known = await self._authenticate(session)
+            is_known = await asyncio.wait_for(self._authenticate(session), LOGIN_TIMEOUT_S)
+        except asyncio.TimeoutError as error:
+            raise ConnectRefusedError(UNAVAILABLE, f"is refused: no answer within {LOGIN_TIMEOUT_S:g} s") from error
         except LoginsLimitedError as error:
             raise ConnectRefusedError(UNAVAILABLE, str(error)) from error
         except Exception as error:

@@ -81,7 +81,8 @@ class FleetBroker(Broker):  # type: ignore[misc]
         authenticate = partial(self._authenticate, _=self.listeners_config["default"])
         self._admission = Admission(self._gate, authenticate, self._complaints, self.counters)
         self._acceptors = [
-            Acceptor(each, self._may_accept, self._accepted, self._gate.turn_away_oldest) for each in listeners
+            Acceptor(each, partial(self._may_accept, each), self._accepted, self._gate.turn_away_oldest)
+            for each in listeners
         ]
         self._cutoff = CutOff(directory, self._clients.principals, self._cut_off)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,12 +104,13 @@ class FleetBroker(Broker):  # type: ignore[misc]
         self._retained.clear()
         await super().shutdown()
 
-    def _may_accept(self) -> bool:
-        return self._gate.is_open(time.monotonic())
+    def _may_accept(self, listener: Listener) -> bool:
+        return self._gate.is_open(time.monotonic(), has_tls=listener.tls is not None)
 
     def _accepted(self, listener: Listener, connection: socket.socket, address: str) -> None:
         """Take a connection that has just come, or close it where there is no room for it."""
-        guest = self._gate.enter(address, time.monotonic(), partial(_hang_up, connection))
+        hang_up, has_tls = partial(_hang_up, connection), listener.tls is not None
+        guest = self._gate.enter(address, time.monotonic(), hang_up, has_tls=has_tls)
         if guest is None:
             connection.close()
             self._complaints(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -20,11 +21,15 @@ from broker.packets import Message, is_topic_name
 from broker.plugins import TopicAccessPlugin
 from broker.retained import RetainedMessages
 from broker.subscriptions import MAX_TOPIC_CHARACTERS, SubscriptionTree, check_filter
+from gpumon.commands import MAX_COMMAND_BYTES
 from gpumon.errors import InvalidTopicError
 from gpumon.roles import Role
 from gpumon.topics import Topics
 
 MAX_SUBSCRIPTIONS = 1000
+MAX_SUBSCRIPTIONS_OF_A_USER = 10_000
+# Agents answer a command that is too long for them; one that is much too long would be sent to a thousand for nothing.
+MAX_COMMAND_MESSAGE_BYTES = 2 * MAX_COMMAND_BYTES
 
 
 class MessageHub:
@@ -49,6 +54,7 @@ class MessageHub:
         self._retained = retained
         self._complaints = complaints
         self._readers: SubscriptionTree[Connection] = SubscriptionTree()
+        self._subscriptions: Counter[str] = Counter()  # by user
         # A user's connections share its allowance: connecting again does not make it larger.
         self._messages = Allowances(limits.max_messages_per_s, BURST_S * limits.max_messages_per_s)
         self._bytes = Allowances(limits.max_bytes_per_s, BURST_S * limits.max_bytes_per_s)
@@ -72,8 +78,12 @@ class MessageHub:
         if message.retain and is_never_retained(topic, self._topics):
             self._refuse_publish(connection, f"published a retained message to {topic!r}, where none is kept: dropped")
             return
-        if is_command_topic(topic, self._topics) and connection.principal.role is not Role.MASTER:
-            self._audit(connection, message)
+        if is_command_topic(topic, self._topics):
+            if len(message.payload) > MAX_COMMAND_MESSAGE_BYTES:
+                self._refuse_publish(connection, f"published a command of {len(message.payload)} bytes: dropped")
+                return
+            if connection.principal.role is not Role.MASTER:
+                self._audit(connection, message)
         self.route(message, connection)
 
     def route(self, message: Message, publisher: Connection | None = None) -> None:
@@ -103,21 +113,29 @@ class MessageHub:
                 problem = f"may not subscribe to {topic_filter[:200]!r}"
             elif self._readers.count(connection) >= MAX_SUBSCRIPTIONS:
                 problem = f"has {MAX_SUBSCRIPTIONS} subscriptions, and asks for more"
+            elif self._subscriptions[connection.principal.name] >= MAX_SUBSCRIPTIONS_OF_A_USER:
+                problem = f"has {MAX_SUBSCRIPTIONS_OF_A_USER} subscriptions in all, and asks for more"
         if problem is not None:
             self.counters.refused_subscriptions += 1
             self._complain("subscription", connection, f"{problem}: refused")
             return SUBSCRIPTION_REFUSED
         granted = min(qos, 1)
+        before = self._readers.count(connection)
         self._readers.add(topic_filter, connection, granted)
+        self._count_subscriptions(connection, before)
         return granted
 
     def unsubscribe(self, connection: Connection, topic_filter: str) -> None:
         """End a client's subscription."""
+        before = self._readers.count(connection)
         self._readers.remove(topic_filter, connection)
+        self._count_subscriptions(connection, before)
 
     def forget(self, connection: Connection) -> None:
         """End everything that a client has subscribed to."""
+        before = self._readers.count(connection)
         self._readers.remove_reader(connection)
+        self._count_subscriptions(connection, before)
 
     def retained_topics(self, topic_filter: str) -> Sequence[str]:
         """Return the topics under a filter that have a retained message; amqtt looks at all for every filter."""
@@ -128,6 +146,12 @@ class MessageHub:
         if not self._access.allows(connection.session, topic, Action.RECEIVE):
             return None
         return self._retained.get(topic)
+
+    def _count_subscriptions(self, connection: Connection, before: int) -> None:
+        user = connection.principal.name
+        self._subscriptions[user] += self._readers.count(connection) - before
+        if not self._subscriptions[user]:
+            del self._subscriptions[user]
 
     def _retain(self, message: Message, publisher: Connection | None) -> None:
         user = publisher.principal if publisher is not None else None

@@ -26,7 +26,7 @@ class Limits:
     max_connections_per_address: int = 200
     max_messages_per_s: float = 200.0
     max_bytes_per_s: float = 4.0 * 1024 * 1024
-    max_half_open: int = 4096
+    max_half_open: int = 2048  # of about 60 KB each in the middle of a TLS handshake
     spare_loopback: bool = True
 
     def counts(self, address: str) -> bool:

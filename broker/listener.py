@@ -72,6 +72,14 @@ def _bind(family: int, address: Any) -> socket.socket:
     return bound
 
 
+def _notice_death(connection: socket.socket) -> None:
+    """Have the system find out within two minutes that the other machine is gone: a client may have no keepalive."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 class Acceptor:
     """Takes connections off a listening socket while `is_open` says so; else they wait in the system's queue.
 
@@ -123,6 +131,7 @@ class Acceptor:
                 self._pause()
                 return
             connection.setblocking(False)
+            _notice_death(connection)
             self._on_connection(self._listener, connection, plain_address(str(address[0])))
 
     def _pause(self) -> None:

@@ -25,12 +25,22 @@ class Delivery(NamedTuple):
 
 
 class Queued:
-    """How many bytes wait for all readers together; each counts a message that waits for several."""
+    """How many bytes wait for all readers together; a message that waits for several is there once."""
 
     __slots__ = ("size",)
 
     def __init__(self) -> None:
         self.size = 0
+
+    def add(self, message: Message) -> None:
+        """Count a message that waits for one reader more."""
+        message.waiting += 1
+        self.size += MESSAGE_OVERHEAD_BYTES + (len(message.payload) if message.waiting == 1 else 0)
+
+    def remove(self, message: Message) -> None:
+        """Count a message that waits for one reader fewer."""
+        message.waiting -= 1
+        self.size -= MESSAGE_OVERHEAD_BYTES + (0 if message.waiting else len(message.payload))
 
 
 class Outbox:
@@ -50,7 +60,8 @@ class Outbox:
     def put(self, message: Message, qos: int) -> int:
         """Add a message; return how many had to be dropped to keep within the bounds."""
         self._by_qos[qos].append(Delivery(next(self._numbers), message, qos))
-        self._count(message, 1)
+        self.size += len(message.payload) + MESSAGE_OVERHEAD_BYTES
+        self._queued.add(message)
         dropped = 0
         while len(self) > self._max_messages or (self.size > self._max_bytes and len(self) > 1):
             self._pop(0 if self._by_qos[0] else 1)
@@ -67,16 +78,13 @@ class Outbox:
     def clear(self) -> None:
         """Let go of everything."""
         for queue in self._by_qos:
+            for delivery in queue:
+                self._queued.remove(delivery.message)
             queue.clear()
-        self._queued.size -= self.size
         self.size = 0
 
     def _pop(self, qos: int) -> Delivery:
         delivery = self._by_qos[qos].popleft()
-        self._count(delivery.message, -1)
+        self.size -= len(delivery.message.payload) + MESSAGE_OVERHEAD_BYTES
+        self._queued.remove(delivery.message)
         return delivery
-
-    def _count(self, message: Message, sign: int) -> None:
-        size = sign * (len(message.payload) + MESSAGE_OVERHEAD_BYTES)
-        self.size += size
-        self._queued.size += size

@@ -42,13 +42,14 @@ class Packet(NamedTuple):
 class Message:
     """A message on its way from one publisher to its readers."""
 
-    __slots__ = ("_for_all", "payload", "qos", "retain", "topic")
+    __slots__ = ("_for_all", "payload", "qos", "retain", "topic", "waiting")
 
     def __init__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = qos
         self.retain = retain
+        self.waiting = 0  # for how many readers, in their outboxes
         self._for_all: bytes | None = None
 
     def encode(self, packet_id: int | None, *, retain: bool) -> bytes:

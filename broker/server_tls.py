@@ -198,7 +198,7 @@ def fingerprint_of(path: Path) -> str:
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
-        context.load_cert_chain(certificate, key, password="")
+        context.load_cert_chain(certificate, key, password="")  # nosec B106
     except ssl.SSLError as error:
         reason = (
             "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else (error.reason or str(error))

@@ -99,10 +99,11 @@ def run_broker(
     """
     _allow_many_connections()
     service = BrokerService(settings, directory, Topics(settings.mqtt.base), tls=tls)
-    uvloop.run(_serve(service, housekeeping))
+    uvloop.run(serve(service, housekeeping))
 
 
-async def _serve(service: BrokerService, housekeeping: Housekeeping) -> None:
+async def serve(service: BrokerService, housekeeping: Housekeeping) -> None:
+    """Serve until SIGTERM or SIGINT, and do what is due meanwhile. Raises StartError."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from gpumon.errors import InvalidTopicError
 
-MAX_LEVELS = 32
+MAX_LEVELS = 16
 MAX_TOPIC_CHARACTERS = 1024
 
 Reader = TypeVar("Reader", bound=Hashable)

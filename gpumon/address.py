@@ -12,7 +12,7 @@ from gpumon.settings import Settings
 PLAIN_PORT = 1883
 TLS_PORT = 8883
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
-_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what a person gives, bound nowhere here
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what a person gives, bound nowhere here  # nosec B104
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class BrokerAddress:
     host: str
     port: int
     tls: bool
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether nobody on the network can listen in: the way is encrypted, or leads to this machine itself."""
+        return self.tls or self.host in _THIS_MACHINE
 
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{_bracketed(self.host)}:{self.port}"

@@ -74,18 +74,6 @@ def read_secret(path: Path) -> str:
     return text
 
 
-def check_secret_file(path: Path) -> None:
-    """See that only this user and root may read a file that a library reads by its name, such as a TLS key.
-
-    Raises SecretFileError: when it is missing, may be read by others, or belongs to another user.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise SecretFileError(f"{path} cannot be read: {error.strerror}") from error
-    _check_private(path, status)
-
-
 def check_trusted_file(path: Path) -> None:
     """See that not everybody may write a file that is trusted, such as a CA certificate; a missing one passes.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import socket
 import ssl
 import sys
 import threading
@@ -27,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gpumon.address import BrokerAddress
 from gpumon.errors import SettingError
 from gpumon.files import check_trusted_file
+from gpumon.link_problems import ended_without_an_answer, why_not_connected
 from gpumon.log import OncePer
 
 logger = logging.getLogger(__name__)
@@ -127,6 +127,7 @@ class MqttLink:
         self._subscribing = threading.Lock()
         self._sending = threading.Lock()
         self._stopping = False
+        self._was_answered = False
         self._attempts = 0
         self._due = OncePer(60.0)
         self._client = paho.Client(
@@ -251,6 +252,7 @@ class MqttLink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
+        self._was_answered = True
         if reason.is_failure:
             name = reason.getName()
             user = self._credentials.username if self._credentials else "(none)"
@@ -292,7 +294,7 @@ class MqttLink:
 
     def _connect_failed(self, _client: Any, _userdata: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this while it handles the error, and does not pass it on
-        self._report(f"no connection to {self.address}: {_why_not_connected(error)}")
+        self._report(f"no connection to {self.address}: {why_not_connected(error, self.address, self._cafile)}")
         self._back_off()
 
     def _disconnected(
@@ -309,6 +311,9 @@ class MqttLink:
             return
         if was_connected:
             self._report(f"connection to {self.address} lost ({reason.getName()}); connecting again")
+        elif not self._was_answered:
+            self._report(f"no connection to {self.address}: {ended_without_an_answer(self.address)}")
+        self._was_answered = False
         self._back_off()
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -327,17 +332,3 @@ class MqttLink:
         self._attempts = min(self._attempts + 1, 10)
         delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret  # nosec B311
         self._client.reconnect_delay_set(delay, delay)
-
-
-def _why_not_connected(error: BaseException | None) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); is --cafile its authority's?"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS there ({error.reason or error}): is it the port for TLS?"
-    if isinstance(error, socket.gaierror):
-        return "the name is not known: check it, and this machine's DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return "no broker answers there: is it running?"
-    if isinstance(error, TimeoutError):
-        return "no answer: is the machine up, and does a firewall let this through?"
-    return str(error)

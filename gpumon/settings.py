@@ -50,7 +50,12 @@ class PageSettings(Section, frozen=True):
         ),
     ] = []
     max_connections_per_address: Annotated[
-        int, _setting("connections to the page that one address may have open at once, this machine's excepted", ge=4)
+        int,
+        _setting(
+            "connections to the page that one address may have open at once; not for this machine, nor behind a proxy "
+            "(--insecure-http)",
+            ge=4,
+        ),
     ] = 64
 
 
@@ -113,7 +118,7 @@ class BrokerSettings(Section, frozen=True):
 
 
 class AgentSettings(Section, frozen=True):
-    """The agent on a GPU machine."""
+    """The agent on a GPU machine; its repr does not show the join line."""
 
     master: Annotated[
         str | None,
@@ -162,6 +167,10 @@ class AgentSettings(Section, frozen=True):
         _setting("what is shown of a GPU process's command line: full, program and script alone, or none"),
     ] = "script"
 
+    def __repr__(self) -> str:
+        shown = {**msgspec.structs.asdict(self), "join": self.join and "..."}
+        return f"AgentSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
 
 class CommandSettings(Section, frozen=True):
     """What the owner of a GPU machine lets commands do there."""
@@ -198,7 +207,10 @@ class Settings(Section, frozen=True):
     data: Annotated[str, _setting("folder in which everything is kept", flag="--data")] = "./data"
     host: Annotated[
         str | None,
-        _setting("address to serve other machines on; without it this machine alone", flag="--host"),
+        _setting(
+            "address to serve other machines on, over TLS (0.0.0.0 for all); without it this machine alone",
+            flag="--host",
+        ),
     ] = None
     page: PageSettings = PageSettings()
     mqtt: MqttSettings = MqttSettings()

@@ -130,7 +130,8 @@ def _converted(declaration: Declaration, raw: Any, source: str, text: bool = Tru
     try:
         return msgspec.convert(raw, declaration.type, strict=not text)
     except msgspec.ValidationError as error:
-        raise SettingError(f"{source}: {raw!r} cannot be used: {error}") from error
+        shown = "what it holds" if declaration.key == "agent.join" else repr(raw)  # a secret that could be misread
+        raise SettingError(f"{source}: {shown} cannot be used: {error}") from error
 
 
 def _split(declaration: Declaration, raw: str | list[str], source: str) -> list[str] | dict[str, str]:

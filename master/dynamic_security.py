@@ -25,8 +25,9 @@ from gpumon.link import Credentials, InboundMessage, MqttLink
 CONTROL = "$CONTROL/dynamic-security/v1"
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
-# mosquitto writes its file again after every command, and sends all answers to one message in one.
-COMMANDS_A_MESSAGE = 50
+# mosquitto serves nobody else until it has run all commands of a message, each of which writes its whole file again:
+# 45 ms with 1,000 workers of 8 GPUs each.
+COMMANDS_A_MESSAGE = 10
 PAGE = 100
 
 Action = Literal[

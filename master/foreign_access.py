@@ -179,7 +179,8 @@ def foreign_access(
 ) -> ForeignAccess | None:
     """Return the mirror that the settings ask for, None without `broker.dynamic_security`.
 
-    Raises SettingError: when it is asked for without another broker and an account there.
+    Raises SettingError: when it is asked for without another broker and an account there, or passwords would travel
+    openly to another machine.
     """
     if not settings.broker.dynamic_security:
         return None
@@ -187,6 +188,11 @@ def foreign_access(
         raise SettingError(
             "broker.dynamic_security keeps accounts at another broker: give it with --broker-url, --broker-username "
             "and --broker-password-file"
+        )
+    if not (address.is_protected or settings.page.insecure_http):
+        raise SettingError(
+            f"every new password and token would travel openly to {address}: use an address that begins with mqtts://, "
+            "or say --insecure-http where that is a container's own network"
         )
     return ForeignAccess(DynamicSecurity(address, credentials, cafile), Topics(settings.mqtt.base))
 

@@ -63,7 +63,7 @@ class ForeignRoles:
     def shared(self) -> dict[str, Acls]:
         """Return the roles that are there whoever has an account."""
         base, all_commands = self._base, self._topics.command_to_all
-        everything = _publish("#") | _read("#") | {Acl("publishClientReceive", "$SYS/#")}
+        everything = _publish("#") | _read("#") | _read("$SYS/#")
         hidden = {
             Acl(action, f"{base}/{first}/#", allow=False, priority=_WINS)
             for action in ("publishClientReceive", "subscribePattern")

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_JSON_BYTES = 1024 * 1024  # a command of 64 KiB on ten thousand workers
+MAX_JSON_BYTES = 64 * 1024  # what the front takes
 
 
 def answer(value: object, status: int = 200) -> flask.Response:

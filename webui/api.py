@@ -9,7 +9,6 @@ import flask
 import msgspec
 from flask_wtf.csrf import generate_csrf
 
-from gpumon.address import address_for_agents
 from gpumon.messages import Event, Info
 from gpumon.roles import Role
 from gpumon.topics import Channel
@@ -72,10 +71,9 @@ def worker(worker_id: str) -> Any:
 
 
 def session_info(who: Visitor) -> dict[str, Any]:
-    """Return who this is, what they may do, and the lines that join a worker."""
+    """Return who this is, and what they may do."""
     page = context()
     principal = who.principal
-    mqtt = address_for_agents(page.settings)
     return {
         "user": principal.name,
         "role": principal.role.value,
@@ -88,10 +86,6 @@ def session_info(who: Visitor) -> dict[str, Any]:
         "broker_problem": page.master.link_problem,
         "most_viewers": page.most_viewers,
         "confirm_above": page.settings.page.confirm_above,
-        "join": [
-            "gpumon worker add NAME",
-            f"gpumon agent --master {mqtt} --worker-id NAME --token-file {page.settings.data}/tokens/NAME.token",
-        ],
     }
 
 

@@ -24,7 +24,7 @@ def audit() -> Any:
     """Return entries, newest first: `?who=`, `?action=`, `?worker=`, `?since=`, `?until=`, `?before=`, `?limit=`."""
     arguments = flask.request.args
     limit = min(max(arguments.get("limit", 100, int), 1), MOST_LISTED)
-    before = arguments.get("before", None, int)
+    before = arguments.get("before", None, _row_number)
     return answer({"entries": context().master.audit_reader.page(_filter(), limit, before)})
 
 
@@ -41,6 +41,10 @@ def audit_jsonl() -> Any:
     """Return all of it as JSON lines, oldest first, with the same filters."""
     lines = as_json_lines(context().master.audit_reader.all(_filter()))
     return _file(lines, "application/jsonl", "gpumon-audit.jsonl")
+
+
+def _row_number(text: str) -> int:
+    return min(max(int(text), 0), 2**63 - 1)
 
 
 def _filter() -> AuditFilter:

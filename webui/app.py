@@ -13,9 +13,20 @@ import flask_wtf
 
 from gpumon.settings import Settings
 from master.master import Master
-from webui import api, api_account, api_admin, api_audit, api_commands, api_gathered, auth, errors, pages
+from webui import (
+    api,
+    api_account,
+    api_admin,
+    api_audit,
+    api_commands,
+    api_gathered,
+    api_joining,
+    auth,
+    errors,
+    pages,
+)
 from webui.access import check_declared
-from webui.context import EXTENSION, PageContext
+from webui.context import EXTENSION, JoinLineOf, PageContext
 from webui.failed_logins import FailedLogins
 from webui.guard import Guard, Origins
 from webui.live import Live, LiveNamespace, Rooms
@@ -45,7 +56,11 @@ HEADERS = {
 class WebUi:
     """The page over a master: what `webui.server.serve` runs. Constructing it does nothing."""
 
-    def __init__(self, master: Master, settings: Settings, secret_key: str) -> None:
+    def __init__(
+        self, master: Master, settings: Settings, secret_key: str, join_line: JoinLineOf | None = None
+    ) -> None:
+        """Take what makes join lines, None where the page can make none."""
+        self._join_line = join_line
         self._master = master
         self._settings = settings
         self._secret_key = secret_key
@@ -57,7 +72,7 @@ class WebUi:
         Raises GpumonError: when the master cannot start.
         """
         self._master.start()
-        app, self._live = create_app(self._master, self._settings, self._secret_key)
+        app, self._live = create_app(self._master, self._settings, self._secret_key, self._join_line)
         self._live.start()
         return app
 
@@ -73,7 +88,9 @@ class WebUi:
         self._master.stop()
 
 
-def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[flask.Flask, Live]:
+def create_app(
+    master: Master, settings: Settings, secret_key: str, join_line: JoinLineOf | None = None
+) -> tuple[flask.Flask, Live]:
     """Build the application and what pushes its live updates; nothing runs yet.
 
     Raises UndeclaredError: for a route or event that does not declare who may ask for it.
@@ -96,7 +113,8 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
     guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app))
     app.before_request(guard.check)
     app.after_request(_secured)
-    for part in (auth, pages, api, api_commands, api_gathered, api_account, api_admin, api_audit):
+    parts = (auth, pages, api, api_commands, api_gathered, api_account, api_admin, api_audit, api_joining)
+    for part in parts:
         app.register_blueprint(part.blueprint)
     errors.register(app)
 
@@ -111,6 +129,7 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
         throttle=LoginThrottle(),
         known_browsers=KnownBrowsers(secret_key),
         failed_logins=FailedLogins(master.audit),
+        join_line=join_line,
         static_version=version,
         modules=modules,
     )

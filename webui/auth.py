@@ -44,8 +44,9 @@ def log_in() -> Any:
         page.throttle.succeeded(address, name, browser)  # nothing was checked
         return _later(f"{error}".capitalize() + ".", 503, 3.0)
     if principal is None:
-        page.failed_logins.add(name, address)
-        logger.warning("a log-in failed", extra={"user": name, "address": address})
+        known = page.sessions.known_name(name)  # what nobody is called may be a password, typed into the wrong field
+        page.failed_logins.add(known, address)
+        logger.warning("a log-in failed", extra={"user": known or "(nobody of this name)", "address": address})
         return form("Name or password is wrong.", 401)
     page.throttle.succeeded(address, name, browser)
     logger.info("logged in", extra={"user": principal.name, "address": address})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import flask
 
 from gpumon.settings import Settings
 from gpumon.topics import Topics
+from master.join_keys import JoinKey
 from master.master import Master
 from webui.failed_logins import FailedLogins
 from webui.sessions import Sessions
 from webui.throttle import KnownBrowsers, LoginThrottle
 
 EXTENSION = "gpumon"
+# Returns the join line of a key and its secret; with no key, tries whether there can be one. Raises GpumonError.
+JoinLineOf = Callable[[JoinKey | None, str], str]
 THREADS_KEPT_FREE = 8
 
 
@@ -27,6 +31,7 @@ class PageContext:
     throttle: LoginThrottle
     known_browsers: KnownBrowsers
     failed_logins: FailedLogins
+    join_line: JoinLineOf | None
     static_version: str
     modules: tuple[str, ...]
 

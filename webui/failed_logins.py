@@ -22,8 +22,8 @@ class FailedLogins:
         self._untold = 0
         self._lock = threading.Lock()
 
-    def add(self, name: str, address: str) -> None:
-        """Tell of one, or count it for the next minute's first; `name` is what was typed, which may be anything."""
+    def add(self, name: str | None, address: str) -> None:
+        """Tell of one, or count it for the next minute's first; `name` is None where nobody has what was typed."""
         with self._lock:
             now = self._clock()
             if now - self._minute_began > 60.0:

@@ -25,6 +25,7 @@ from webui.front_http import (
     redirect_to_https,
     refusal,
 )
+from webui.front_relay import CLOSE_TIMEOUT_S, Reader, Relay
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ HEAD_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 20.0
 IDLE_TIMEOUT_S = 30.0
 READER_TIMEOUT_S = 30.0  # in which a client must take CHUNK_BYTES of an answer
-CLOSE_TIMEOUT_S = 5.0
 LINGER_S = 1.0
 CHUNK_BYTES = 64 * 1024
 _TLS_HANDSHAKE = b"\x16"  # what a TLS client begins with, RFC 8446 section 5.1
@@ -49,7 +49,7 @@ class FrontConnection:
     """Reads requests from a client, has them answered, and ends the connection where the client takes too long.
 
     To be made in the loop that serves it, with a socket that does not block. `hand_over` gives the application its end
-    of a connection on which a whole request stands ready, and raises ConnectionError where it takes none any more.
+    of a connection on which a whole request comes at once, and raises ConnectionError where it takes none any more.
     `on_idle` is called each time that a request has been answered.
     """
 
@@ -70,7 +70,7 @@ class FrontConnection:
         self._loop = asyncio.get_running_loop()
         self._is_answering = False
         self._is_new = True
-        self._reader: asyncio.StreamReader
+        self._reader: Reader
         self._writer: asyncio.StreamWriter | None = None
 
     @property
@@ -112,9 +112,10 @@ class FrontConnection:
         except RefusedRequestError as error:
             writer.write(refusal(error.status, str(error)))
             await self._let_read_first(writer)
-        writer.close()
-        with self._within(CLOSE_TIMEOUT_S):
-            await writer.wait_closed()
+        if not writer.is_closing():
+            writer.close()
+            with self._within(CLOSE_TIMEOUT_S):
+                await writer.wait_closed()
 
     async def _first_byte(self) -> bytes:
         """Return the first byte that the client sends, and leave it to be read."""
@@ -129,8 +130,7 @@ class FrontConnection:
         return self._socket.recv(1, socket.MSG_PEEK)
 
     async def _open(self, tls: ssl.SSLContext | None) -> asyncio.StreamWriter:
-        self._reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES, loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(self._reader, loop=self._loop)
+        self._reader, protocol = self._streams(MAX_HEAD_BYTES)
         self._socket_is_ours = False  # the transport's, whatever comes
         transport, _ = await self._loop.connect_accepted_socket(
             lambda: protocol,
@@ -140,6 +140,10 @@ class FrontConnection:
         )
         self._writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
         return self._writer
+
+    def _streams(self, limit: int) -> tuple[Reader, asyncio.StreamReaderProtocol]:
+        reader = Reader(limit=limit, loop=self._loop)
+        return reader, asyncio.StreamReaderProtocol(reader, loop=self._loop)
 
     async def _serve_request(self, writer: asyncio.StreamWriter) -> bool:
         """Have one request answered, and tell whether the connection stays. Raises RefusedRequestError."""
@@ -152,14 +156,16 @@ class FrontConnection:
         self._is_answering = True
         ours, theirs = (moved_up(end) for end in socket.socketpair())
         try:
-            app_reader, app_writer = await asyncio.open_unix_connection(sock=ours, limit=CHUNK_BYTES)
-            app_writer.write(request.raw + body)
             self._hand_over(theirs, self.peer)
-        except BaseException:
+        except ConnectionError:
             ours.close()
             theirs.close()
             raise
+        app_reader, protocol = self._streams(CHUNK_BYTES)
+        transport, _ = await self._loop.create_unix_connection(lambda: protocol, sock=ours)
+        app_writer = asyncio.StreamWriter(transport, protocol, app_reader, self._loop)
         try:
+            app_writer.write(request.raw + body)
             if not request.is_upgrade:
                 app_writer.write_eof()
             return await self._pass_on_answer(request, writer, app_reader, app_writer)
@@ -180,13 +186,13 @@ class FrontConnection:
         self,
         request: RequestHead,
         writer: asyncio.StreamWriter,
-        app_reader: asyncio.StreamReader,
+        app_reader: Reader,
         app_writer: asyncio.StreamWriter,
     ) -> bool:
         answer = parse_answer(await app_reader.readuntil(_END_OF_HEAD), request)
         writer.write(answer.raw)
         if answer.is_upgrade:
-            await self._pipe(writer, app_reader, app_writer)
+            await Relay(writer, app_writer).run(self._reader, app_reader)
             return False
         return await self._pass_on_body(answer, writer, app_reader)
 
@@ -205,24 +211,11 @@ class FrontConnection:
             raise ConnectionAbortedError("the application did not finish its answer")
         return answer.keeps_alive
 
-    async def _pipe(
-        self, writer: asyncio.StreamWriter, app_reader: asyncio.StreamReader, app_writer: asyncio.StreamWriter
-    ) -> None:
-        """Pass on bytes both ways, as fast as each side reads, until one side ends."""
-        pumps = [
-            self._loop.create_task(_pump(self._reader, app_writer)),
-            self._loop.create_task(_pump(app_reader, writer)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-
     async def _let_read_first(self, writer: asyncio.StreamWriter) -> None:
         """Read on for a moment: closing a socket with something unread in it would take the answer back."""
         with self._within(LINGER_S):
+            if writer.can_write_eof():  # TLS cannot
+                writer.write_eof()
             await writer.drain()
             while await self._reader.read(CHUNK_BYTES):
                 pass
@@ -235,9 +228,3 @@ class FrontConnection:
             yield
         finally:
             timer.cancel()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK_BYTES):
-        writer.write(data)
-        await writer.drain()

@@ -109,7 +109,7 @@ def parse_answer(head: bytes, request: RequestHead) -> AnswerHead:
         body_bytes, is_chunked = 0, False
     elif not is_chunked and b"content-length" in headers:
         body_bytes = int(headers[b"content-length"][0])
-    keeps_alive = request.keeps_alive and (is_chunked or body_bytes is not None)
+    keeps_alive = request.keeps_alive and not request.is_upgrade and (is_chunked or body_bytes is not None)
     kept.append(b"Connection: " + (b"keep-alive" if keeps_alive else b"close"))
     raw = b"\r\n".join(kept) + b"\r\n\r\n"
     return AnswerHead(raw, is_chunked=is_chunked, body_bytes=body_bytes, keeps_alive=keeps_alive)

@@ -78,16 +78,17 @@ class Guard:
         visitor = self._sessions.visitor()
         by_token = visitor is not None and visitor.by_token
         flask.g.visitor = visitor
-        if not by_token:
-            self._csrf.protect()
+        is_api = request.path.startswith(API)
         need = need_of(flask.current_app.view_functions[request.endpoint])
-        if need.is_met_by(visitor.principal if visitor else None, by_token=by_token):
-            return None
-        if visitor is not None:
-            raise Forbidden(need.refusal(by_token=by_token))
-        if is_safe and not request.path.startswith(API):
-            return flask.redirect(flask.url_for("auth.login_form", next=request.full_path.rstrip("?")))
-        raise Unauthorized(LOG_IN_FIRST)
+        if not need.is_met_by(visitor.principal if visitor else None, by_token=by_token):
+            if visitor is not None:
+                raise Forbidden(need.refusal(by_token=by_token))
+            if is_safe and not is_api:
+                return flask.redirect(flask.url_for("auth.login_form", next=request.full_path.rstrip("?")))
+            raise Unauthorized(LOG_IN_FIRST)
+        if not (is_api and by_token):  # no other site can make a browser show an API token
+            self._csrf.protect()
+        return None
 
     def socket_problem(self) -> str | None:
         """Return why the present request may open no live connection, None where it may."""

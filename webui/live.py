@@ -149,7 +149,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
         return [handler for name, handler in vars(cls).items() if name.startswith("on_")]
 
     @needs(Role.VIEWER, by_token=False)
-    def on_connect(self, _auth: object = None) -> None:
+    def on_connect(self, _auth: object = None, *_more: object) -> None:
         """Let in who is logged in, as long as there is room."""
         page = context()
         if not self._viewers.add(_sid(), visitor(), page.most_viewers):
@@ -159,7 +159,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
             )
 
     @open_to_all
-    def on_disconnect(self, _reason: object = None) -> None:
+    def on_disconnect(self, _reason: object = None, *_more: object) -> None:
         """Forget who has left."""
         self._viewers.remove(_sid())
 

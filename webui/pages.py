@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import flask
 
+from gpumon.datafolder import DataFolder
 from gpumon.roles import Role
 from webui.access import needs, open_to_all
 from webui.api import session_info
@@ -53,6 +55,19 @@ def static_file(version: str, name: str) -> Any:
 def favicon() -> Any:
     """Return the icon to browsers that ask for it by its old name."""
     return flask.send_from_directory(flask.current_app.root_path + "/static", "icon.svg", max_age=3600)
+
+
+@blueprint.get("/ca.crt")
+@open_to_all
+def authority() -> Any:
+    """Return the certificate of gpumon's own authority, which is public; who takes it compares its fingerprint."""
+    settings = context().settings
+    path = DataFolder(Path(settings.data)).authority.resolve()
+    if settings.tls.cert is not None or not path.is_file():
+        flask.abort(404, "this page shows no certificate of an authority of its own")
+    return flask.send_file(
+        path, mimetype="application/x-x509-ca-cert", as_attachment=True, download_name="gpumon-ca.crt", max_age=0
+    )
 
 
 @blueprint.get("/healthz")

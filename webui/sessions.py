@@ -19,7 +19,7 @@ from webui.access import READERS
 from webui.throttle import PasswordQueue
 
 MAY_LOG_IN = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
-SESSION_SECRET = "secret"  # noqa: S105 - the name of a field
+SESSION_SECRET = "secret"  # noqa: S105 - the name of a field  # nosec B105
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,13 @@ class Sessions:
         flask.session.permanent = True
         flask.session[SESSION_SECRET] = secret
         return principal
+
+    def known_name(self, name: str) -> str | None:
+        """Return the name if somebody who may log in on the page has it."""
+        try:
+            return name if name in self._directory.snapshot().people else None
+        except AccountsUnreadableError:
+            return None
 
     def is_password_of(self, name: str, password: str) -> bool:
         """Tell whether this is the person's password. Raises BusyError."""

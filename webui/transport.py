@@ -230,8 +230,11 @@ class LiveSocket:
 class Connections:
     """All live connections, and their limits."""
 
-    def __init__(self, in_use: Callable[[str], bool]) -> None:
-        """Take what tells, by engineio's session id, whether a connection still has a right to be open."""
+    def __init__(self, in_use: Callable[[str], bool | None]) -> None:
+        """Take what tells, by engineio's session id, whether a connection still has a right to be open.
+
+        None stands for one that is nobody's yet, or any more.
+        """
         self._in_use = in_use
         self._open: set[LiveSocket] = set()
         self._lock = threading.Lock()
@@ -285,9 +288,10 @@ class Connections:
 
     def _sweep(self, now: float) -> None:
         for live_socket in self._snapshot():
-            if live_socket.has_too_much_unread:
+            in_use = self._in_use(live_socket.engine_socket.sid)
+            if in_use is False or live_socket.has_too_much_unread or live_socket.engine_socket.closed:
                 live_socket.abort()
-            if self._in_use(live_socket.engine_socket.sid) and not live_socket.engine_socket.closed:
+            elif in_use:
                 live_socket.was_used = True
             elif live_socket.was_used or now - live_socket.opened > UNUSED_S:
                 live_socket.abort()

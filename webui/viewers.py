@@ -38,10 +38,13 @@ class Viewers:
         with self._lock:
             self._by_sid.pop(sid, None)
 
-    def in_use(self, engine_sid: str) -> bool:
-        """Tell whether a connection carries a viewer whose session, role and limit are still those it came with."""
+    def in_use(self, engine_sid: str) -> bool | None:
+        """Tell whether a connection carries a viewer whose session, role and limit are still those it came with.
+
+        None where it carries none: not yet, or not any more.
+        """
         visitor = self._by_sid.get(self._manager.sid_from_eio_sid(engine_sid, NAMESPACE))
-        return visitor is not None and self._sessions.is_still(visitor)
+        return None if visitor is None else self._sessions.is_still(visitor)
 
 
 class OnlyOurs:

@@ -6,21 +6,18 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from gpumon.cli.accounts import account_mirror
 from gpumon.cli.actor import this_user
 from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder
+from gpumon.cli.join_line import check_can_join, join_line
 from gpumon.cli.reach import Reach, address_given, known_reach
 from gpumon.cli.times import duration_s, shown_time
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
-from gpumon.joining import JoinLine, certificate_from_pem
 from gpumon.settings import Settings
-from master.foreign_roles import stranger_client_id, user_name
 from master.join_keys import JoinKey, JoinKeys
 from master.prepare import prepare
-from master.principals import stranger
 from master.store.engine import Store
 
 SETTINGS = ("mqtt.port", "mqtt.base", *TLS_SETTINGS, *BROKER_SETTINGS)
@@ -66,7 +63,7 @@ def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, k
             "machines that share a key could read each other's tokens at mosquitto: make a join key for each machine"
         )
     reach = _reach(arguments, settings, data)
-    _line(settings, reach, None, "to-see-whether-a-line-can-be-made")
+    join_line(settings, reach, None, "to-see-whether-a-line-can-be-made")
     made, secret = keys.make(
         this_user(),
         uses=arguments.uses,
@@ -74,18 +71,13 @@ def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, k
         worker_id=arguments.worker_id,
         replaces=arguments.replace,
     )
-    print(_line(settings, reach, made, secret), flush=True)
+    print(join_line(settings, reach, made, secret), flush=True)
     if sys.stderr.isatty():
         print(_how_to_use(made, reach), file=sys.stderr)
 
 
 def _reach(arguments: argparse.Namespace, settings: Settings, data: DataFolder) -> Reach:
-    if settings.broker.url is not None and not settings.broker.dynamic_security:
-        raise SettingError(
-            f"the broker at {settings.broker.url} has accounts of its own, which no machine can join by itself: use "
-            "gpumon worker add and add the same name there, or let gpumon keep mosquitto's accounts with "
-            "broker.dynamic_security"
-        )
+    check_can_join(settings)
     reach = known_reach(settings, data)
     if arguments.address is None:
         return reach
@@ -93,25 +85,6 @@ def _reach(arguments: argparse.Namespace, settings: Settings, data: DataFolder) 
     own = str(data.authority) if data.authority.exists() and settings.broker.url is None else None
     cafile = reach.cafile or own
     return Reach(str(address), cafile if address.tls else None, reach.base)
-
-
-def _line(settings: Settings, reach: Reach, key: JoinKey | None, secret: str) -> str:
-    """Return the line for this key; None tries whether there can be one."""
-    ca = None if reach.cafile is None else certificate_from_pem(_read(Path(reach.cafile)), reach.cafile)
-    if key is None or settings.broker.url is None:
-        return JoinLine(reach.address, secret, ca, reach.base).encode()
-    known_there = user_name(stranger(key.id)), stranger_client_id(key.id)
-    return JoinLine(reach.address, secret, ca, reach.base, *known_there).encode()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError as error:
-        raise SettingError(
-            f"the CA's certificate {path} cannot be read ({error.strerror}): start gpumon up --host first, which makes "
-            "it, or name the one of your own authority with tls.ca"
-        ) from error
 
 
 def _how_to_use(key: JoinKey, reach: Reach) -> str:

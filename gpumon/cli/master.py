@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpumon.address import page_address, page_has_tls
 from gpumon.cli.accounts import accounts_of
 from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
-from gpumon.cli.reach import note_reach
+from gpumon.cli.join_line import check_can_join, join_line
+from gpumon.cli.reach import note_reach, reach_by
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
+from master.join_keys import JoinKey
 from master.master import Master, prepare
 from webui.app import WebUi
 from webui.server import serve
@@ -52,7 +55,8 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     note_reach(settings, data)
     _show_first_login(settings, data, certificate)
     session_key = ensure_secret(data.session_secret)
-    page = WebUi(Master(settings, data, address, credentials, cafile), settings, session_key)
+    master = Master(settings, data, address, credentials, cafile)
+    page = WebUi(master, settings, session_key, partial(_join_line, settings, data))
     serve(
         page if certificate is None else _WithCertificate(page, certificate),
         settings.host or "127.0.0.1",
@@ -64,6 +68,11 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
         most_per_address=None if settings.page.insecure_http else settings.page.max_connections_per_address,
     )
     return 0
+
+
+def _join_line(settings: Settings, data: DataFolder, key: JoinKey | None, secret: str) -> str:
+    check_can_join(settings)
+    return join_line(settings, reach_by(settings, data), key, secret)
 
 
 class _WithCertificate:

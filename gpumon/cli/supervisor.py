@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 8.0
 LONGEST_PAUSE_S = 30.0
 HEALTHY_AFTER_S = 60.0
-SETTLED_AFTER_S = 3.0
+SETTLED_AFTER_S = 10.0
 # A child that says by these codes that it cannot start will not be able to a second later either. One that has already
 # run may: its port is still held by what is left of the process before it.
 GIVE_UP_CODES = frozenset({SettingError.exit_code, StartError.exit_code})

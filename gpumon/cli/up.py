@@ -54,7 +54,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
     data = data_folder(settings)
-    ensure_secret(data.master_secret)
+    for secret in (data.master_secret, data.session_secret):
+        ensure_secret(
+            secret
+        )  # one that others may read is told of here, before a child could be started again and again
     _prepare_tls(settings, data)
     stop = stop_on_signals()
     environment = _environment(arguments)

@@ -42,8 +42,11 @@ def sqlite_url(path: Path) -> URL:
 
 
 def open_engine(path: Path) -> Engine:
-    """Return an engine on an SQLite file, with gpumon's pragmas on every connection; opens nothing yet."""
-    engine = create_engine(sqlite_url(path), pool_size=5, max_overflow=20)
+    """Return an engine on an SQLite file, with gpumon's pragmas on every connection; opens nothing yet.
+
+    Its errors do not show what was to be written, which may be a password's hash.
+    """
+    engine = create_engine(sqlite_url(path), pool_size=5, max_overflow=20, hide_parameters=True)
     event.listen(engine, "connect", _configure_connection)
     event.listen(engine, "begin", _begin)
     return engine

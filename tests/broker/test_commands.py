@@ -29,6 +29,15 @@ def test_a_retained_command_is_dropped_whoever_sends_it(broker: RunningBroker, u
     assert broker.counters.refused_publishes == 2
 
 
+def test_a_command_that_no_agent_would_take_is_not_sent_to_a_thousand(broker: RunningBroker) -> None:
+    with client(broker.port, "w1") as worker, client(broker.port, "research") as operator:
+        worker.subscribe("gpumon/all/cmd", 1)
+        operator.publish("gpumon/all/cmd", bytes(200_000))
+        operator.publish("gpumon/all/cmd", "x" * 70_000)  # the agent answers that this is too long
+        assert len(worker.get().payload) == 70_000
+    assert broker.counters.refused_publishes == 1
+
+
 def test_the_master_is_told_who_published_a_command_before_the_command_comes(broker: RunningBroker) -> None:
     with client(broker.port, "master") as master, client(broker.port, "research") as operator:
         master.subscribe("gpumon/audit", 1)

@@ -154,9 +154,9 @@ def test_a_client_that_is_slowed_down_for_longer_than_its_keepalive_is_not_taken
         RawClient(broker.port, connect_packet("w1", keepalive_s=1)) as slowed,
     ):
         slowed.receive()
-        slowed.send(*(publish_packet(EVENT, b"x") for _ in range(90)))
+        slowed.send(*(publish_packet(EVENT, b"x") for _ in range(70)))
         slowed.collect()
-        assert broker.counters.messages_in == 90
+        assert broker.counters.messages_in == 70
 
 
 def test_a_megabyte_of_output_passes_at_once(broker: RunningBroker) -> None:
@@ -241,6 +241,8 @@ def test_readers_who_leave_megabytes_unread_are_disconnected_when_they_wait_for_
         worker.receive()
         reader.subscribe("gpumon/#", 1)
         for number in range(10):
+            worker.send(*(publish_packet(METRICS, bytes(size)) for _ in range(40)))  # what each misses is another's
+            assert [len(reader.get().payload) for _ in range(40)] == [size] * 40
             lazy = stack.enter_context(RawClient(broker.port))
             lazy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             lazy.send(connect_packet("research", client_id=f"lazy-{number}"), subscribe_packet("gpumon/#"))
@@ -250,7 +252,7 @@ def test_readers_who_leave_megabytes_unread_are_disconnected_when_they_wait_for_
         for _ in range(200):
             worker.send(publish_packet(METRICS, bytes(size)))
             assert len(reader.get().payload) == size
-            assert running._hub.queued.size <= most + 11 * size  # a message is counted before room is made
+            assert running._hub.queued.size <= most + size  # a message is counted before room is made
         assert broker.counters.closed_readers > 0
         assert broker.counters.connections < 12
     eventually(lambda: running._hub.queued.size == 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from broker.counters import BrokerCounters
-from broker.gate import GRACE_S, Gate, Guest
+from broker.gate import PLAIN_GRACE_S, TLS_GRACE_S, Gate, Guest
 from broker.limits import Limits
 
 
@@ -16,21 +18,34 @@ class _Door:
         self.turned_away: list[str] = []
         self._count = 0
 
-    def enter(self, address: str, now: float) -> Guest | None:
+    def enter(self, address: str, now: float, *, has_tls: bool = False) -> Guest | None:
         name = f"{address} #{self._count}"
         self._count += 1
-        return self.gate.enter(address, now, lambda: self.turned_away.append(name))
+        return self.gate.enter(address, now, lambda: self.turned_away.append(name), has_tls=has_tls)
 
 
-def test_who_has_been_silent_longest_makes_room_but_not_within_the_first_two_seconds() -> None:
+@pytest.mark.parametrize(("has_tls", "grace_s"), [(False, PLAIN_GRACE_S), (True, TLS_GRACE_S)])
+def test_who_has_been_silent_longest_makes_room_but_not_before_it_had_time(*, has_tls: bool, grace_s: float) -> None:
     door = _Door(max_half_open=3)
     for number in range(3):
-        assert door.enter(f"192.0.2.{number}", number / 10)
-    assert not door.gate.is_open(1.0)
-    assert door.gate.is_open(GRACE_S)
-    assert door.enter("192.0.2.9", GRACE_S)
+        assert door.enter(f"192.0.2.{number}", number / 100, has_tls=has_tls)
+    assert not door.gate.is_open(grace_s - 0.1, has_tls=has_tls)
+    assert door.gate.is_open(grace_s, has_tls=has_tls)
+    assert door.enter("192.0.2.9", grace_s, has_tls=has_tls)
     assert door.turned_away == ["192.0.2.0 #0"]
     assert (door.gate.half_open, door.gate.connections) == (3, 3)
+
+
+def test_a_flood_on_one_port_leaves_the_other_as_it_is() -> None:
+    door = _Door(max_half_open=3)
+    assert door.enter("192.0.2.1", 0)
+    for number in range(20):
+        assert door.enter("192.0.2.2", 10.0 + number // 3 * 10, has_tls=True)
+    for _ in range(3):
+        assert door.enter("192.0.2.2", 200, has_tls=True)
+    assert not door.gate.is_open(200.5, has_tls=True)
+    assert door.gate.is_open(200.5)
+    assert not [name for name in door.turned_away if name.startswith("192.0.2.1")]
 
 
 def test_who_has_introduced_itself_is_never_turned_away() -> None:
@@ -91,12 +106,12 @@ def test_this_machines_own_are_spared_from_what_is_counted_by_address() -> None:
 def test_connections_in_all_are_bounded_and_silent_ones_make_room() -> None:
     door = _Door(max_connections=3)
     guests = [door.enter("127.0.0.1", 0) for _ in range(3)]
-    assert door.enter("127.0.0.1", 1) is None
+    assert door.enter("127.0.0.1", 0.1) is None
     assert door.enter("127.0.0.1", 5)
     for guest in guests[1:]:
         assert guest is not None
         door.gate.introduced(guest)
-    assert door.enter("127.0.0.1", 6) is None
+    assert door.enter("127.0.0.1", 5.1) is None
     assert len(door.turned_away) == 1
 
 

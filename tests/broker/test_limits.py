@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from broker import hub
 from tests.broker.support import (
     RawClient,
     RunningBroker,
@@ -129,3 +130,20 @@ def test_subscriptions_of_one_client_are_bounded(broker: RunningBroker) -> None:
         raw.send(packet(0x82, b"\0\1" + filters))
         assert raw.receive()[1] == b"\0\1" + bytes(1000) + b"\x80"
     assert broker.counters.refused_subscriptions == 1
+
+
+def test_subscriptions_of_one_user_are_bounded_over_all_its_connections(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MAX_SUBSCRIPTIONS_OF_A_USER", 15)
+    filters = packet(0x82, b"\0\1" + b"".join(encoded(f"gpumon/x{number}/cmd") + b"\0" for number in range(10)))
+    with RawClient(broker.port, connect_packet("eye", client_id="a"), filters) as first:
+        assert [first.receive()[0], first.receive()[1]] == [0x20, b"\0\1" + bytes(10)]
+        with RawClient(broker.port, connect_packet("eye", client_id="b"), filters, filters) as second:
+            assert [second.receive()[0], second.receive()[1]] == [0x20, b"\0\1" + bytes(5) + b"\x80" * 5]
+            second.receive()
+        with client(broker.port, "research") as other:
+            assert other.subscribe("gpumon/#") == 0
+    eventually(lambda: broker.counters.connections == 0)
+    with RawClient(broker.port, connect_packet("eye"), filters) as later:
+        assert [later.receive()[0], later.receive()[1]] == [0x20, b"\0\1" + bytes(10)]

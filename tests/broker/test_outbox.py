@@ -40,6 +40,21 @@ def test_large_messages_are_bounded_by_their_bytes() -> None:
     assert _drained(outbox) == ["larger than all"]
 
 
+def test_what_waits_for_several_readers_counts_once_for_all() -> None:
+    queued, message = Queued(), _message("shared", 1000)
+    outboxes = [Outbox(10, queued) for _ in range(5)]
+    for outbox in outboxes:
+        outbox.put(message, 1)
+    assert queued.size == 1000 + 5 * MESSAGE_OVERHEAD_BYTES
+    outboxes[0].clear()
+    outboxes[1].take(acknowledged=True)
+    assert queued.size == 1000 + 3 * MESSAGE_OVERHEAD_BYTES
+    for outbox in outboxes:
+        outbox.clear()
+    assert queued.size == 0
+    assert all(outbox.size == 0 for outbox in outboxes)
+
+
 def test_who_does_not_acknowledge_still_gets_qos_0() -> None:
     outbox = Outbox(10, Queued())
     outbox.put(_message("acknowledged"), 1)

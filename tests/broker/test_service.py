@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from broker.service import BrokerService
+from broker.service import BrokerService, serve
 from gpumon.errors import StartError
 from tests.broker.support import TOPICS, FakeDirectory, client, settings_for
 from tests.support import accepts_connections, eventually, free_port, stopping
@@ -52,6 +53,27 @@ def test_a_port_in_use_is_one_clear_line_and_the_exit_code_of_a_part_that_cannot
             assert process.stderr.read().decode().splitlines() == [
                 f"port {port} on 127.0.0.1 is in use: stop what listens there, or choose another port with --mqtt-port"
             ]
+
+
+def test_housekeeping_is_done_again_and_again_whatever_it_raises(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+
+    def faulty() -> None:
+        done.append(threading.current_thread().name)
+        raise OSError("the disk is full")
+
+    async def serve_until_done() -> None:
+        serving = asyncio.ensure_future(
+            serve(BrokerService(settings_for(free_port()), FakeDirectory(), TOPICS), [(0.01, faulty)])
+        )
+        while len(done) < 3:
+            await asyncio.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+
+    asyncio.run(serve_until_done())
+    assert threading.main_thread().name not in done
+    assert "the disk is full" in caplog.text
 
 
 def test_it_listens_on_this_machine_alone() -> None:

@@ -134,6 +134,22 @@ def test_a_fleet_shakes_hands_at_once(contexts: tuple[ssl.SSLContext, ssl.SSLCon
         assert set(pool.map(logs_in, range(200))) == {LET_IN}
 
 
+def test_a_reader_that_stops_reading_over_tls_has_no_more_waiting_than_a_plain_one(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    limits = Limits(max_queued_messages=50, max_bytes_per_s=1e9, max_messages_per_s=1e6)
+    with running_broker(tls=contexts[0], limits=limits) as broker, client(broker.port, "eye") as reader:
+        reader.subscribe("gpumon/#", 1)
+        lazy = TlsClient(broker, contexts[1], connect_packet("research"), subscribe_packet("gpumon/#"))
+        with lazy, RawClient(broker.port, connect_packet("w1", client_id="w1")) as worker:
+            assert [lazy.receive()[0], lazy.receive()[0]] == [0x20, 0x90]
+            worker.receive()
+            for _ in range(400):
+                worker.send(publish_packet("gpumon/w1/metrics", bytes(100_000)))
+                reader.get()
+            assert broker.counters.dropped_messages > 200
+
+
 def test_a_new_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

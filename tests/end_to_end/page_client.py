@@ -12,9 +12,11 @@ import socketio
 class PageClient:
     """A logged-in session on the page."""
 
-    def __init__(self, page: str, name: str, password: str) -> None:
+    def __init__(self, page: str, name: str, password: str, verify: str | bool = True) -> None:
         self._page = page
         self._session = requests.Session()
+        self._session.verify = verify
+        self._session.trust_env = False  # REQUESTS_CA_BUNDLE would win over `verify`
         form = self._session.get(f"{page}/login", timeout=10).text
         hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
         data = {**hidden, "name": name, "password": password}
@@ -53,7 +55,7 @@ class PageClient:
 
     def _asked(self, event: str, data: object) -> dict[str, Any]:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)
-        client = socketio.Client()
+        client = socketio.Client(http_session=self._session)
         client.connect(self._page, headers={"Cookie": cookies}, transports=["websocket"])
         try:
             answer: dict[str, Any] = client.call(event, data, timeout=10)

@@ -32,6 +32,7 @@ class Running:
     mqtt_port: int
     log: Path
     environment: Mapping[str, str]
+    verify: str | bool = True  # what requests verifies the page with
 
     @property
     def admin_password(self) -> str:
@@ -73,8 +74,13 @@ def environment_for(
 
 
 @contextmanager
-def gpumon_up(folder: Path, *flags: str, more: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """Run `gpumon up` until the block ends; its page answers when the block begins."""
+def gpumon_up(
+    folder: Path, *flags: str, more: Mapping[str, str] | None = None, verify: str | bool = True
+) -> Iterator[Running]:
+    """Run `gpumon up` until the block ends; its page answers when the block begins.
+
+    `verify` is the authority of a certificate that is given by `--cert`.
+    """
     page_port, mqtt_port = free_port(), free_port()
     data = folder / "data"
     environment = environment_for(data, page_port, mqtt_port, more)
@@ -83,7 +89,13 @@ def gpumon_up(folder: Path, *flags: str, more: Mapping[str, str] | None = None) 
         process = subprocess.Popen(
             gpumon_command("up", *flags), env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
-    running = Running(process, DataFolder(data), f"http://127.0.0.1:{page_port}", mqtt_port, log, environment)
+    host = flags[flags.index("--host") + 1] if "--host" in flags else "127.0.0.1"
+    has_tls = "--host" in flags and "--insecure-http" not in flags
+    page = f"{'https' if has_tls else 'http'}://{host}:{page_port}"
+    folder_of_data = DataFolder(data)
+    own_authority = has_tls and "--cert" not in flags
+    verify = str(folder_of_data.authority) if own_authority else verify
+    running = Running(process, folder_of_data, page, mqtt_port, log, environment, verify)
     with stopping(process):
         eventually(lambda: answers(running) or process.poll() is not None, 30)
         assert process.poll() is None, running.said()
@@ -93,8 +105,8 @@ def gpumon_up(folder: Path, *flags: str, more: Mapping[str, str] | None = None) 
 def answers(running: Running) -> bool:
     """Tell whether the page answers and its master is connected to the broker."""
     try:
-        health: dict[str, str] = requests.get(f"{running.page}/healthz", timeout=2).json()
-    except requests.RequestException:
+        health: dict[str, str] = requests.get(f"{running.page}/healthz", timeout=2, verify=running.verify).json()
+    except (requests.RequestException, OSError):  # the authority's file may not be there yet
         return False
     return health["broker"] == "connected"
 

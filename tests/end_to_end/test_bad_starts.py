@@ -96,10 +96,34 @@ def test_a_subcommand_that_is_not_there_is_answered_with_the_nearest(environment
     assert "did you mean gpumon agent?" in said
 
 
-def test_serving_other_machines_unencrypted_needs_to_be_asked_for_in_words(environment: dict[str, str]) -> None:
-    code, said = started(environment, "up", "--host", "0.0.0.0")
+@pytest.mark.parametrize("subcommand", ["up", "broker", "master"])
+@pytest.mark.parametrize(("given", "missing"), [("--cert", "--key"), ("--key", "--cert")])
+def test_half_a_certificate_names_the_other_half(
+    environment: dict[str, str], subcommand: str, given: str, missing: str
+) -> None:
+    code, said = started(environment, subcommand, "--host", "127.0.0.1", given, "x.pem")
     assert code == 2
-    assert "--insecure-http" in said
+    assert f"{missing} is missing" in said
+    assert said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("subcommand", ["up", "broker", "master"])
+def test_a_damaged_authority_is_said_once_and_left_as_it_is(environment: dict[str, str], subcommand: str) -> None:
+    folder = Path(environment["GPUMON_DATA"]) / "tls"
+    folder.mkdir(parents=True, mode=0o700)
+    write_secret(folder / "ca.key", "damaged")
+    code, said = started(environment, subcommand, "--host", "127.0.0.1")
+    assert code == 3
+    assert "ca.key is damaged: restore it from a backup" in said
+    assert said.count("\n") == 1, said
+    assert (folder / "ca.key").read_text() == "damaged\n"
+
+
+def test_a_name_that_is_none_is_said(environment: dict[str, str]) -> None:
+    code, said = started(environment, "up", "--host", "127.0.0.1", "--tls-name", "*.lab")
+    assert code == 2
+    assert "'*.lab'" in said
+    assert said.count("\n") == 1, said
 
 
 def test_a_settings_file_with_an_unknown_line_names_it(environment: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.running import Running, an_agent, gpumon_up, online
-from tests.support import eventually, program_or_skip, stopping
+from tests.support import eventually, free_port, program_or_skip, stopping
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mqtt.md"
 LINES: list[str] = [
@@ -43,6 +44,8 @@ PLAIN = line_with("'nvidia-smi -L'")
 TO_ALL = line_with("gpumon/all/cmd")
 OBJECT = line_with("disk-1", "df -h")
 CANCEL = line_with("disk-1", "cancel")
+OVER_TLS = line_with("--cafile")
+TLS_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     program_or_skip("mosquitto_sub", "mosquitto-clients")
     folder = tmp_path_factory.mktemp("documented")
     with ExitStack() as stack:
-        running = stack.enter_context(gpumon_up(folder, more={"HOME": str(folder), "LD_LIBRARY_PATH": "/nonexistent"}))
+        flags = ("--host", "127.0.0.1", "--insecure-http", "--mqtts-port", str(TLS_PORT))
+        more = {"HOME": str(folder), "LD_LIBRARY_PATH": "/nonexistent"}
+        running = stack.enter_context(gpumon_up(folder, *flags, more=more))
         stack.enter_context(an_agent(running, "w1", "--source", "simulated", "--interval", "0.5"))
         eventually(lambda: online(running, ["w1"]), 30)
         # As the page says, and the port of this test besides.
@@ -59,6 +64,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         for client in ("mosquitto_pub", "mosquitto_sub"):
             options = f"-h 127.0.0.1\n-p {running.mqtt_port}\n-u admin\n-P {running.admin_password}\n"
             (folder / ".config" / client).write_text(options)
+        shutil.copy(running.data.authority, folder / ".config" / "gpumon-ca.crt")
         yield running
 
 
@@ -70,8 +76,13 @@ def ran(fleet: Running, line: str, *, limit_s: float = 30) -> subprocess.Complet
 
 
 def test_every_line_of_the_page_is_tried_here() -> None:
-    tried = {SAMPLE, FLEET, STATUSES, INFO, TEMPERATURES, LISTEN, PLAIN, TO_ALL, OBJECT, CANCEL}
+    tried = {OVER_TLS, SAMPLE, FLEET, STATUSES, INFO, TEMPERATURES, LISTEN, PLAIN, TO_ALL, OBJECT, CANCEL}
     assert tried == set(LINES)
+
+
+def test_from_another_machine_over_tls(fleet: Running) -> None:
+    heard = ran(fleet, OVER_TLS.replace("8883", str(TLS_PORT)))
+    assert heard.stdout.strip() == "online", heard.stderr
 
 
 def test_one_sample_of_a_worker(fleet: Running) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.joining import JoinRefusedError, ask_to_join
+from agent.membership import Membership
 from gpumon.cli.supervisor import gpumon_command
 from gpumon.joining import parse_join_line
+from gpumon.settings import Settings
 from tests.end_to_end.page_client import PageClient
 from tests.end_to_end.running import CLEAN_ENVIRONMENT, Running, gpumon_up
 from tests.support import eventually, free_port
@@ -130,6 +134,19 @@ def test_one_line_lets_a_machine_in_over_tls_and_its_secrets_are_nowhere(
         content = path.read_bytes()
         assert parsed.key.encode() not in content, path
         assert token.encode() not in content or path == machine.token_file, path
+
+
+def test_an_answer_that_is_lost_is_given_again_to_who_asked_and_to_nobody_else(fleet: Running, tmp_path: Path) -> None:
+    line = parse_join_line(join_line(fleet))
+    wanted = Membership.by(line, Settings())
+    cafile = tmp_path / "ca.crt"
+    cafile.write_text(line.ca_pem or "")
+    ask = functools.partial(ask_to_join, line, wanted, cafile, worker_id="gpu9", stop=threading.Event())
+    first = ask(nonce="n" * 43)
+    assert first is not None
+    assert ask(nonce="n" * 43) == first  # over a new connection, with a key that is used up
+    with pytest.raises(JoinRefusedError, match="used up"):
+        ask(nonce="m" * 43)
 
 
 def test_a_line_among_the_arguments_is_gone_from_the_process_list(

@@ -9,10 +9,11 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 
 import paho.mqtt.client as paho
 import pytest
@@ -148,12 +149,15 @@ class Client:
                 return topics
             topics.append(topic)
 
-    def until_topic(self, topic: str) -> bytes:
-        """Return the payload of the next message on this topic."""
-        while True:
-            came, payload = self.messages.get(timeout=10)
-            if came == topic:
-                return payload
+    def next_on(self, topic: str, timeout_s: float = 20.0) -> bytes | None:
+        """Return the payload of the next message on this topic, None where none comes in time."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(Empty):
+            while (left_s := deadline - time.monotonic()) > 0:
+                came, payload = self.messages.get(timeout=left_s)
+                if came == topic:
+                    return payload
+        return None
 
     @property
     def is_connected(self) -> bool:

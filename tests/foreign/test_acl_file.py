@@ -20,8 +20,11 @@ ACL_FILE = Path(__file__).parents[2] / "config" / "mosquitto" / "acl"
 PASSWORD = "correct"
 USERS = ("w1", "w2", "root", "eye", "research", "rack3", "home")
 READABLE = [topic for topic in SUBSCRIBERS if not set("+#") & set(topic)]
-# Patterns know whole user names: a GPU's own discovery topic cannot be said with one.
-NARROWER = {("w1", topic) for topic in PUBLISHERS if GPU.lower()[4:12] in topic.lower()}
+# Discovery topics are granted to worker w1 alone, one by one.
+NARROWER = {
+    ("w1", f"homeassistant/device/gpumon_w1_{GPU.lower().replace('-', '_')}/config"),
+    ("w2", "homeassistant/device/gpumon_w2/config"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,13 @@ def test_the_plugin_needs_another_broker(tmp_path: Path) -> None:
     assert "give it with --broker-url, --broker-username and --broker-password-file" in finished.stderr
 
 
+def test_passwords_do_not_travel_openly_to_another_machine(tmp_path: Path) -> None:
+    nobody = Mosquitto(1883, tmp_path)
+    finished = gpumon(nobody, "user", "add", "ann", "--generate", "--broker-url", "mqtt://mqtt.lab")
+    assert finished.returncode == 2
+    assert "would travel openly to mqtt://mqtt.lab:1883: use an address that begins with mqtts://" in finished.stderr
+
+
 def test_no_two_machines_share_a_join_key_at_mosquitto(broker: Mosquitto) -> None:
     made = gpumon(broker, "join-key", "--uses", "2")
     assert made.returncode == 2

@@ -227,3 +227,30 @@ def test_no_cookie_that_was_changed_lets_anybody_in(page: Page, place: int, new:
 def test_routes_were_found(page: Page) -> None:
     assert len(page.rules) > 10
     assert "webui.app" in sys.modules
+
+
+EVENTS = ["watch", "unwatch", "run", "cancel", "session", "connect", "disconnect", "message", "*", ""]
+rooms = st.one_of(st.sampled_from(["fleet", "commands", "worker:w1", "command:c-1", "worker:", ":"]), ODD_TEXT)
+asked = st.one_of(
+    rooms, objects, ODD_VALUES, st.builds(lambda names: {"command": "ls", "workers": names}, st.lists(texts))
+)
+
+
+@fuzzed(
+    "live events",
+    weight=3,
+    found=[{"who": "vera", "event": name, "data": ["fleet", "fleet"]} for name in ("connect", "disconnect")],
+    who=st.sampled_from(list(ROLES)),
+    event=st.sampled_from(EVENTS),
+    data=st.lists(asked),
+)
+def test_no_live_event_makes_the_page_fail(page: Page, who: str, event: str, data: list[Any]) -> None:
+    socketio = page.app.extensions["socketio"]
+    live = socketio.test_client(page.app, flask_test_client=page.client(who))
+    assert live.is_connected()
+    answer = live.emit(event, *data, callback=True)
+    if live.is_connected():
+        live.disconnect()
+    assert not page.logged, page.logged[0].getMessage()
+    if who == "vera" and event in ("run", "cancel"):
+        assert "error" in answer

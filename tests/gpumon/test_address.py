@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
-from gpumon.address import parse_broker_address
+from gpumon.address import address_for_agents, page_address, parse_broker_address
 from gpumon.errors import SettingError
+from gpumon.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,42 @@ def test_a_password_in_an_address_that_is_wrong_otherwise_is_not_shown(text: str
     with pytest.raises(SettingError, match="--password-file") as raised:
         parse_broker_address(text)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_protected"),
+    [("mqtts://gpu-master", True), ("mqtt://localhost", True), ("mqtt://[::1]", True), ("mqtt://gpu-master", False)],
+)
+def test_an_address_tells_whether_the_network_can_listen_in(text: str, is_protected: bool) -> None:
+    assert parse_broker_address(text).is_protected is is_protected
+
+
+def settings(**given: Any) -> Settings:
+    """Return settings with these values."""
+    return msgspec.convert(given, Settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "agents", "page"),
+    [
+        ({}, "mqtt://127.0.0.1:1883", "http://127.0.0.1:5000"),
+        ({"host": "192.0.2.7"}, "mqtts://192.0.2.7:8883", "https://192.0.2.7:5000"),
+        ({"host": "fd00::7"}, "mqtts://[fd00::7]:8883", "https://[fd00::7]:5000"),
+        ({"host": "0.0.0.0"}, "mqtts://this.lab:8883", "https://this.lab:5000"),
+        ({"host": "::"}, "mqtts://this.lab:8883", "https://this.lab:5000"),
+        ({"host": "::", "tls": {"names": ["gpus.lab", "b"]}}, "mqtts://gpus.lab:8883", "https://gpus.lab:5000"),
+        ({"host": "192.0.2.7", "page": {"insecure_http": True}}, "mqtts://192.0.2.7:8883", "http://192.0.2.7:5000"),
+        (
+            {"host": "::", "page": {"insecure_http": True, "origins": ["https://gpus.example"]}},
+            "mqtts://this.lab:8883",
+            "https://gpus.example",
+        ),
+        ({"broker": {"url": "mqtts://broker.lab"}}, "mqtts://broker.lab", "http://127.0.0.1:5000"),
+    ],
+)
+def test_other_machines_are_told_names_that_they_can_use(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], agents: str, page: str
+) -> None:
+    monkeypatch.setattr("gpumon.address.name_for_others", lambda: "this.lab")
+    assert address_for_agents(settings(**given)) == agents
+    assert page_address(settings(**given)) == page

@@ -11,7 +11,6 @@ import pytest
 from gpumon.errors import SecretFileError, SettingError, StartError
 from gpumon.files import (
     LARGEST_SECRET_BYTES,
-    check_secret_file,
     check_trusted_file,
     ensure_secret,
     make_folder,
@@ -55,9 +54,8 @@ def test_a_secret_that_another_user_owns_is_refused_but_roots_is_not(
     if owner == 0:
         assert read_secret(path) == "s3cret"
         os.chown(path, 65534, 65534)
-    for refuse in (read_secret, check_secret_file):
-        with pytest.raises(SecretFileError, match=rf"belongs to \w+, who may read it: run chown {owner + 4711}"):
-            refuse(path)
+    with pytest.raises(SecretFileError, match=rf"belongs to \w+, who may read it: run chown {owner + 4711}"):
+        read_secret(path)
 
 
 def test_what_counts_is_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
@@ -97,17 +95,6 @@ def test_what_is_no_secret_is_refused_without_showing_it(tmp_path: Path, content
         read_secret(path)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
-
-
-def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "server.key"
-    write_atomically(path, b"key")
-    check_secret_file(path)
-    path.chmod(0o640)
-    with pytest.raises(SecretFileError, match="chmod 600"):
-        check_secret_file(path)
-    with pytest.raises(SecretFileError, match="cannot be read"):
-        check_secret_file(tmp_path / "none")
 
 
 def test_a_trusted_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:

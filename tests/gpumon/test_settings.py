@@ -91,3 +91,13 @@ def test_every_setting_has_a_flag_a_variable_and_a_help_text_of_its_own() -> Non
     variables = [variable for declaration in known for variable in declaration.variables]
     assert len(set(flags)) == len(flags)
     assert len(set(variables)) == len(variables)
+
+
+def test_a_join_line_is_shown_neither_by_an_error_nor_by_the_settings(tmp_path: Path) -> None:
+    flags = in_folder(tmp_path, '[agent]\njoin = ["gpumon1.s3cret"]\n')
+    with pytest.raises(SettingError, match=r"agent\.join in .*: what it holds cannot be used") as raised:
+        load_settings(flags, {})
+    assert "s3cret" not in str(raised.value)
+    settings = load_settings({"agent.join": "gpumon1.s3cret", "agent.worker_id": "w1"}, {})
+    assert "s3cret" not in repr(settings)
+    assert "worker_id='w1'" in repr(settings)

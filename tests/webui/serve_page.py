@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gpumon.address import BrokerAddress
+from gpumon.cli.join_line import join_line
+from gpumon.cli.reach import reach_by
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError
 from gpumon.files import ensure_secret
@@ -37,7 +40,13 @@ def main() -> int:
     address = BrokerAddress("127.0.0.1", int(mqtt_port), tls=False)
     master = Master(settings, data, address, Credentials("master", "unused"))
     try:
-        serve(WebUi(master, settings, ensure_secret(data.session_secret)), "127.0.0.1", int(port), int(threads))
+        page = WebUi(
+            master,
+            settings,
+            ensure_secret(data.session_secret),
+            partial(join_line, settings, reach_by(settings, data)),
+        )
+        serve(page, "127.0.0.1", int(port), int(threads))
     except GpumonError as error:
         sys.stderr.write(f"gpumon: {error}\n")
         return error.exit_code

@@ -98,8 +98,7 @@ def test_an_empty_fleet_says_how_to_join_and_a_lost_connection_is_told_until_all
 ) -> None:
     with logged_in(browser, own_page, "olaf") as tab:
         tab.goto(own_page.address)
-        expect(tab.get_by_text("gpumon worker add NAME", exact=True)).to_be_visible()
-        expect(tab.get_by_text(f"--master mqtt://127.0.0.1:{own_page.mqtt_port} --worker-id NAME")).to_be_visible()
+        expect(tab.get_by_text("gpumon join-key", exact=True)).to_be_visible()
 
         double = WorkerDouble(own_page.mqtt_port, "w1").start([reading(0, utilization_percent=11)])
         expect(row_of(tab, double)).to_contain_text("online")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 
 from gpumon.datafolder import DataFolder
 from gpumon.roles import Role
 from master.accounts import open_accounts
+from tests.support import eventually
 from tests.webui.conftest import PASSWORDS, RunningPage, form_token
 from webui.auth import local_path
 from webui.throttle import FROM_ONE_PLACE
@@ -145,3 +148,19 @@ def test_static_files_are_kept_by_browsers_under_an_address_with_their_version(p
     assert answer.headers["Content-Type"].startswith("text/javascript")
     assert "max-age=31536000" in answer.headers["Cache-Control"]
     assert requests.get(f"{page.address}/static/x/..%2f..%2fapp.py", timeout=10).status_code == 404
+
+
+def test_a_password_typed_as_the_name_is_neither_logged_nor_audited(own_page: RunningPage) -> None:
+    assert try_to_log_in(own_page, "correct-horse-s3cret", "olaf").status_code == 401
+    assert try_to_log_in(own_page, "olaf", "correct-horse-s3cret").status_code == 401
+
+    entries = eventually(lambda: _failed_log_ins(own_page, 2))
+    assert [entry["who"] for entry in entries] == ["olaf", None]
+    assert "correct-horse-s3cret" not in own_page.log.read_text()
+    assert "user=olaf" in own_page.log.read_text()
+
+
+def _failed_log_ins(page: RunningPage, count: int) -> list[dict[str, Any]]:
+    found = page.session("alice").get(f"{page.address}/api/v1/audit", timeout=10).json()["entries"]
+    entries = [entry for entry in found if entry["action"] == "login.failed"]
+    return entries if len(entries) == count else []

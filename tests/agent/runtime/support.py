@@ -72,7 +72,7 @@ def make_node(
 def running(node: WorkerNode) -> Iterator[WorkerNode]:
     node.start()
     try:
-        assert node._link.wait_connected(10)
+        eventually(lambda: node._link.is_listening)  # a command that is sent now reaches it
         yield node
     finally:
         node.stop()

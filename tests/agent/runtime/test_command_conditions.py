@@ -166,7 +166,7 @@ def test_a_command_of_another_user_cannot_read_the_agents_secrets(mosquitto_port
         for name, path in secrets.items():
             result = operator.run(f"cat {path}", name)
             assert (result.exit_code, "Permission denied" in result.output) == (1, True), name
-        assert operator.run(f"kill -9 {os.getpid()} || echo no", "kill").output.endswith("no\n")
+        assert operator.run(f"kill -9 {os.getpid()} 2>&1 || echo no", "kill").output.endswith("no\n")
 
 
 @as_root

@@ -220,6 +220,14 @@ def test_a_refusal_ends_the_agent_with_the_masters_reason(mosquitto_port: int, t
     assert not token_of(tmp_path).exists()
 
 
+def test_where_the_token_cannot_be_kept_no_key_is_used(mosquitto_port: int, tmp_path: Path) -> None:
+    token_of(tmp_path).parent.write_text("a file, not a folder")
+    given = settings(tmp_path, line_to(mosquitto_port))
+    with MasterDouble(mosquitto_port, with_token) as master, running(given) as started:
+        assert "cannot be written" in str(started.ended())
+        assert master.asked == []
+
+
 def test_with_a_token_the_line_is_passed_over(mosquitto_port: int, tmp_path: Path) -> None:
     with MasterDouble(mosquitto_port, with_token) as master:
         for _ in range(2):

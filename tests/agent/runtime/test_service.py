@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 from agent.service import run_agent
 from gpumon.errors import SettingError, StartError
-from gpumon.settings import AgentSettings, Settings
+from gpumon.settings import AgentSettings, CommandSettings, Settings
 from tests.agent.runtime.support import WORKER, Observer
 from tests.support import eventually, free_port
 
@@ -22,13 +24,13 @@ pytestmark = pytest.mark.mosquitto
 
 
 @contextlib.contextmanager
-def _agent(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _agent(port: int, folder: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     token = folder / "token.txt"
     token.write_text("token")
     token.chmod(0o600)
     words = [sys.executable, "-m", "agent", "--source", "simulated", "--interval", "0.5", "--worker-id", WORKER]
     words += ["--master", f"mqtt://127.0.0.1:{port}", "--token-file", str(token), "--data", str(folder / "data")]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*words, *flags], stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -112,3 +114,30 @@ def test_a_data_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None
     )
     with pytest.raises(StartError, match="cannot be written"):
         run_agent(settings, threading.Event())
+
+
+def test_a_user_that_is_not_there_is_told_of_before_anything_is_done(tmp_path: Path) -> None:
+    settings = Settings(
+        data=str(tmp_path / "data"),
+        agent=AgentSettings(join="no join line", token_file=str(tmp_path / "token")),
+        commands=CommandSettings(user="no-such-user"),
+    )
+    with pytest.raises(SettingError, match=r"commands\.user"):
+        run_agent(settings, threading.Event())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")
+def test_commands_of_another_user_run_with_its_rights_alone(mosquitto_port: int, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    flags = ("--commands-user", "nobody", "--commands-max-timeout-s", "0.5")
+    with Observer(mosquitto_port) as observer, _agent(mosquitto_port, tmp_path, *flags) as process:
+        eventually(lambda: observer.statuses() and observer.infos())
+        assert observer.run("id -un; echo $HOME $USER; umask", "who").output.split() == [
+            *("nobody", pwd.getpwnam("nobody").pw_dir, "nobody", "0022")
+        ]
+        for path in (tmp_path / "token.txt", f"/proc/{process.pid}/environ", f"/proc/{process.pid}/mem"):
+            denied = observer.run(f"cat {path}", f"read-{Path(path).name}")
+            assert denied.exit_code == 1
+            assert "Permission denied" in denied.output
+        assert "most that this worker allows" in str(observer.run("sleep 60", "long", timeout_s=60).problem)

@@ -2,6 +2,8 @@
 
 import { html, useEffect } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
+import { AccountPage } from "./account-page.js";
+import { AuditPage } from "./audit-page.js";
 import { CommandPage } from "./command-page.js";
 import { CommandsPage } from "./commands-page.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
@@ -9,6 +11,7 @@ import { FleetPage } from "./fleet-page.js";
 import { HelpDialog } from "./help-dialog.js";
 import { Notice } from "./notice.js";
 import { PageHeader } from "./page-header.js";
+import { UsersPage } from "./users-page.js";
 import { WorkerPage } from "./worker-page.js";
 
 const TITLES = {
@@ -16,12 +19,18 @@ const TITLES = {
   worker: ({ id }) => `${id} · gpumon`,
   commands: () => "Commands · gpumon",
   command: ({ id }) => `${id} · gpumon`,
+  account: () => "Account · gpumon",
+  users: () => "Users · gpumon",
+  audit: () => "Audit · gpumon",
 };
 
 function View({ route }) {
   if (route.view === "worker") return html`<${WorkerPage} key=${route.id} id=${route.id} />`;
   if (route.view === "command") return html`<${CommandPage} key=${route.id} id=${route.id} />`;
   if (route.view === "commands") return html`<${CommandsPage} />`;
+  if (route.view === "account") return html`<${AccountPage} />`;
+  if (route.view === "users") return html`<${UsersPage} />`;
+  if (route.view === "audit") return html`<${AuditPage} />`;
   return html`<${FleetPage} />`;
 }
 

@@ -19,15 +19,15 @@ function stateOf(row, gpu) {
   return isHeldIdle(gpu) ? ["held", "held, idle"] : ["busy"];
 }
 
-export const CardRow = memo(function CardRow({ row, gpu, index, selected, mayRun, shown }) {
+export const CardRow = memo(function CardRow({ row, gpu, index, selected, hasRun, mayRun, shown }) {
   const [state, word] = stateOf(row, gpu);
   const memory = share(gpu.memory_used_bytes, gpu.memory_total_bytes);
   const users = gpu.users.join(", ") || (gpu.processes > 0 ? "not known" : NONE);
   return html`<div class="row row-card row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
-    ${mayRun &&
+    ${hasRun &&
     html`<div class="cell cell-check" role="cell">
       <label class="check">
-        <input type="checkbox" checked=${selected} onChange=${() => toggle(row.id)} aria-label=${`Select ${row.id}`} />
+        ${mayRun && html`<input type="checkbox" checked=${selected} onChange=${() => toggle(row.id)} aria-label=${`Select ${row.id}`} />`}
       </label>
     </div>`}
     <div class="cell cell-state" role="cell"><${StateBadge} state=${state} word=${word} /></div>
@@ -52,6 +52,6 @@ export const CardRow = memo(function CardRow({ row, gpu, index, selected, mayRun
     </div>`}
     ${shown.has("power") && html`<div class="cell cell-power reading" role="cell">${watts(gpu.power_w)}</div>`}
     ${shown.has("seen") && html`<div class="cell cell-seen" role="cell"><${Age} at=${row.last_seen} /></div>`}
-    ${shown.has("run") && html`<div class="cell cell-run" role="cell"><${RunField} workerId=${row.id} /></div>`}
+    ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
 });

@@ -2,16 +2,18 @@
 
 import { html } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
+import { AddWorker } from "./add-worker.js";
 import { CopyLine } from "./copy-line.js";
 
 export function EmptyFleet() {
-  const [add, start] = useStore((state) => state.session.join);
+  const isAdmin = useStore((state) => state.session.role === "admin");
   return html`<section class="card empty">
     <h2>No worker has joined yet</h2>
-    <p>On this machine, let a worker in. The command writes its token to a file:</p>
-    <${CopyLine} text=${add} />
-    <p>Then start the agent with that file, in place of <code>NAME</code> the name you gave:</p>
-    <${CopyLine} text=${start} />
+    ${isAdmin
+      ? html`<p>A new machine lets itself in with a line that is good once.</p>
+          <${AddWorker} />`
+      : html`<p>An admin adds one here, or on the master's machine with:</p>
+          <${CopyLine} text="gpumon join-key" />`}
     <p class="quiet">The worker appears here with its first sample, a few seconds later.</p>
   </section>`;
 }

@@ -96,7 +96,7 @@ export function FleetPage() {
       ? html`<${EmptyFleet} />`
       : html`<${FleetMap} rows=${shown} query=${query} />
           <${FleetToolbar} rows=${[...rows.values()]} counts=${sum.states} told=${told(loaded, shown, rows)} mayRun=${mayRun} />
-          <${FleetTable} items=${items} ids=${ids} mayRun=${mayRun} hold=${hold} />
+          <${FleetTable} items=${items} rows=${shown} mayRun=${mayRun} hold=${hold} />
           ${loaded && shown.length === 0 && html`<p class="nothing">No worker matches${search ? html` “${search}”` : " these states"}.</p>`}`}
     <${Dock}>${mayRun && rows.size > 0 && html`<${SelectionBar} shown=${ids} rows=${rows} />`}<//>
   </main>`;

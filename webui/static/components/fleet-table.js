@@ -2,6 +2,7 @@
 
 import { select, sortBy } from "../lib/actions.js";
 import { html, useMemo, useRef } from "../lib/html.js";
+import { mayCommand } from "../lib/permissions.js";
 import { useStore } from "../lib/store.js";
 import { useWindow } from "../lib/window.js";
 import { CardRow } from "./card-row.js";
@@ -21,21 +22,26 @@ function Heading({ column, sort }) {
   </div>`;
 }
 
-function Item({ item, index, selected, mayRun, shown }) {
-  if (item.kind === "group") return html`<${GroupRow} group=${item} index=${index} selected=${selected} mayRun=${mayRun} />`;
-  const shared = { index, mayRun, shown, selected: selected.has(item.row.id), row: item.row };
+function Item({ item, index, selected, session, hasRun, shown }) {
+  if (item.kind === "group") {
+    return html`<${GroupRow} group=${item} index=${index} selected=${selected} session=${session} hasRun=${hasRun} />`;
+  }
+  const mayRun = hasRun && mayCommand(session, item.row.labels);
+  const shared = { index, hasRun, mayRun, shown, selected: selected.has(item.row.id), row: item.row };
   return item.kind === "card" ? html`<${CardRow} ...${shared} gpu=${item.gpu} />` : html`<${WorkerRow} ...${shared} />`;
 }
 
-export function FleetTable({ items, ids, mayRun, hold }) {
+export function FleetTable({ items, rows, mayRun, hold }) {
   const body = useRef(null);
+  const session = useStore((state) => state.session);
   const selected = useStore((state) => state.selected);
   const sort = useStore((state) => state.sort);
   const hidden = useStore((state) => state.hidden);
   const list = useStore((state) => state.list);
   const { shown, columns, widths } = useMemo(() => shownColumns(hidden, mayRun, list), [hidden, mayRun, list]);
   const { first, last, offsets } = useWindow(body, items);
-  const all = ids.length > 0 && ids.every((id) => selected.has(id));
+  const own = mayRun ? rows.filter((row) => mayCommand(session, row.labels)).map((row) => row.id) : [];
+  const all = own.length > 0 && own.every((id) => selected.has(id));
 
   return html`<div
     class="table ${mayRun ? "" : "table-viewer"}"
@@ -48,7 +54,7 @@ export function FleetTable({ items, ids, mayRun, hold }) {
       ${mayRun &&
       html`<div class="cell cell-check" role="columnheader">
         <label class="check">
-          <input type="checkbox" checked=${all} aria-label="Select all shown workers" onChange=${() => select(all ? [] : ids)} />
+          <input type="checkbox" checked=${all} aria-label="Select all shown workers" onChange=${() => select(all ? [] : own)} />
         </label>
       </div>`}
       ${columns.map((column) => html`<${Heading} key=${column.name} column=${column} sort=${sort} />`)}
@@ -62,11 +68,10 @@ export function FleetTable({ items, ids, mayRun, hold }) {
       onMouseLeave=${() => hold(false)}
     >
       <div class="table-window" style=${{ transform: `translateY(${offsets[first]}px)` }}>
-        ${items
-          .slice(first, last)
-          .map(
-            (item, at) => html`<${Item} key=${item.key} item=${item} index=${first + at} selected=${selected} mayRun=${mayRun} shown=${shown} />`,
-          )}
+        ${items.slice(first, last).map((item, at) => {
+          const shared = { item, index: first + at, selected, session, shown };
+          return html`<${Item} key=${item.key} ...${shared} hasRun=${mayRun} />`;
+        })}
       </div>
     </div>
   </div>`;

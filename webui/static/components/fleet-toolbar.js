@@ -4,6 +4,7 @@ import { sortBy } from "../lib/actions.js";
 import { labelNames, STATE_WORDS } from "../lib/fleet.js";
 import { html, memo } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
+import { AddWorker } from "./add-worker.js";
 import { COLUMNS } from "./columns.js";
 import { StateBadge } from "./state-badge.js";
 
@@ -93,6 +94,7 @@ function ColumnMenu({ mayRun }) {
 
 export const FleetToolbar = memo(function FleetToolbar({ rows, counts, told, mayRun }) {
   const sort = useStore((state) => state.sort);
+  const isAdmin = useStore((state) => state.session.role === "admin");
   return html`<div class="toolbar">
     <${SearchField} />
     <${StateFilter} counts=${counts} />
@@ -110,5 +112,6 @@ export const FleetToolbar = memo(function FleetToolbar({ rows, counts, told, may
       <${ListSwitch} />
       <${ColumnMenu} mayRun=${mayRun} />
     </span>
+    ${isAdmin && html`<${AddWorker} />`}
   </div>`;
 });

@@ -4,6 +4,7 @@ import { select } from "../lib/actions.js";
 import { totals } from "../lib/fleet.js";
 import { percent, plural } from "../lib/format.js";
 import { html, memo } from "../lib/html.js";
+import { mayCommand } from "../lib/permissions.js";
 import { state, update } from "../lib/store.js";
 
 function flip(value) {
@@ -12,10 +13,10 @@ function flip(value) {
   update({ folded });
 }
 
-export const GroupRow = memo(function GroupRow({ group, index, selected, mayRun }) {
+export const GroupRow = memo(function GroupRow({ group, index, selected, session, hasRun }) {
   const { label, value, rows, isFolded } = group;
-  const ids = rows.map((row) => row.id);
-  const all = ids.every((id) => selected.has(id));
+  const ids = hasRun ? rows.filter((row) => mayCommand(session, row.labels)).map((row) => row.id) : [];
+  const all = ids.length > 0 && ids.every((id) => selected.has(id));
   const sum = totals(rows);
   const name = value === null ? `no ${label}` : `${label}=${value}`;
   function choose() {
@@ -25,9 +26,11 @@ export const GroupRow = memo(function GroupRow({ group, index, selected, mayRun 
     select(next);
   }
   return html`<div class="row row-group" role="row" aria-rowindex=${index + 2}>
-    ${mayRun &&
+    ${hasRun &&
     html`<div class="cell cell-check" role="cell">
-      <label class="check"><input type="checkbox" checked=${all} onChange=${choose} aria-label=${`Select all of ${name}`} /></label>
+      <label class="check">
+        ${ids.length > 0 && html`<input type="checkbox" checked=${all} onChange=${choose} aria-label=${`Select all of ${name}`} />`}
+      </label>
     </div>`}
     <div class="cell cell-group" role="cell">
       <button class="fold" aria-expanded=${!isFolded} onClick=${() => flip(value)}>

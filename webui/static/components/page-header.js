@@ -19,7 +19,9 @@ export function PageHeader() {
     <button class="button button-quiet help-button" aria-label="Keys and looks" title="Keys and looks (?)" onClick=${() => update({ isHelpOpen: true })}>?</button>
     <form class="who" method="post" action="/logout">
       <input type="hidden" name="csrf" value=${session.csrf} />
-      <span class="who-name" title=${session.role}>${session.user}<span class="quiet"> · ${session.role}</span></span>
+      <a class="who-name" href="/account" aria-current=${current(["account", "users", "audit"])} title="Account, ${session.role}">
+        ${session.user}<span class="quiet"> · ${session.role}</span>
+      </a>
       <button class="button button-quiet">Log out</button>
     </form>
   </header>`;

@@ -3,6 +3,7 @@
 import { draft, run, select } from "../lib/actions.js";
 import { plural } from "../lib/format.js";
 import { html, useState } from "../lib/html.js";
+import { mayCommand } from "../lib/permissions.js";
 import { useStore } from "../lib/store.js";
 
 const DRAFT = "selected workers"; // no worker's id has a space
@@ -18,7 +19,9 @@ export function SelectionBar({ shown, rows }) {
   const text = useStore((state) => state.drafts.get(DRAFT) ?? "");
   const [timeout, setTimeout] = useState("60");
   const [sending, setSending] = useState(false);
+  const session = useStore((state) => state.session);
   const ids = [...selected];
+  const own = (some) => [...some].filter((id) => mayCommand(session, rows.get(id).labels));
   const isReady = ids.length > 0 && text.trim() !== "" && Number(timeout) > 0 && !sending;
 
   async function submit(event) {
@@ -34,8 +37,8 @@ export function SelectionBar({ shown, rows }) {
       <strong>${ids.length === 0 ? "No worker selected" : `${plural(ids.length, "worker")} selected`}</strong>
       <span class="selection-names quiet">${names(ids)}</span>
       <span class="selection-links">
-        <button class="link" onClick=${() => select(rows.keys())}>all</button>
-        ${shown.length < rows.size && html`<button class="link" onClick=${() => select(shown)}>shown (${shown.length})</button>`}
+        <button class="link" onClick=${() => select(own(rows.keys()))}>all</button>
+        ${shown.length < rows.size && html`<button class="link" onClick=${() => select(own(shown))}>shown (${own(shown).length})</button>`}
         <button class="link" disabled=${ids.length === 0} onClick=${() => select([])}>none</button>
       </span>
     </div>

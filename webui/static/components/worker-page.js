@@ -3,6 +3,7 @@
 import { watchWorker } from "../lib/fleet_live.js";
 import { RANGES } from "../lib/history.js";
 import { html, useEffect } from "../lib/html.js";
+import { mayCommand } from "../lib/permissions.js";
 import { update, useStore } from "../lib/store.js";
 import { CommandList } from "./command-list.js";
 import { CopyLine } from "./copy-line.js";
@@ -86,13 +87,13 @@ function Body({ worker, mayRun }) {
 export function WorkerPage({ id }) {
   useEffect(() => watchWorker(id), [id]);
   const worker = useStore((state) => state.worker);
-  const mayRun = useStore((state) => state.session.may_run);
+  const session = useStore((state) => state.session);
   const isLoaded = worker !== null && worker.id === id && worker.loaded;
   return html`<main class="page">
     <h1 class="visually-hidden" tabindex="-1">Worker ${id}</h1>
     ${!isLoaded && html`<p class="quiet">Loading…</p>`}
     ${isLoaded && worker.error && html`<section class="card empty"><h2>No worker ${id}</h2><p>None of that name is known. <a href="/">All workers</a></p></section>`}
-    ${isLoaded && !worker.error && html`<${Body} worker=${worker} mayRun=${mayRun} />`}
+    ${isLoaded && !worker.error && html`<${Body} worker=${worker} mayRun=${mayCommand(session, worker.row.labels)} />`}
     <${Dock} />
   </main>`;
 }

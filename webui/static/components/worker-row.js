@@ -1,4 +1,5 @@
-// One worker in the fleet's table. It is drawn again only when its own row, or its tick, is another.
+// One worker in the fleet's table. It is drawn again only when its own row, or its tick, is another. `hasRun`: the table
+// has columns for running commands; `mayRun`: they may be run on this worker.
 
 import { toggle } from "../lib/actions.js";
 import { bytes, celsius, percent, share, watts } from "../lib/format.js";
@@ -14,15 +15,16 @@ import { StateBadge } from "./state-badge.js";
 
 export const HOT_FROM_C = 85;
 
-export const WorkerRow = memo(function WorkerRow({ row, index, selected, mayRun, shown }) {
+export const WorkerRow = memo(function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
   const memory = share(row.memory_used_bytes, row.memory_total_bytes);
   const problem = row.problems.join("\n");
   return html`<div class="row row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
-    ${mayRun &&
+    ${hasRun &&
     html`<div class="cell cell-check" role="cell">
-      <label class="check">
+      ${mayRun &&
+      html`<label class="check">
         <input type="checkbox" checked=${selected} onChange=${() => toggle(row.id)} aria-label=${`Select ${row.id}`} />
-      </label>
+      </label>`}
     </div>`}
     <div class="cell cell-state" role="cell">
       <${StateBadge} state=${row.state} />
@@ -54,6 +56,6 @@ export const WorkerRow = memo(function WorkerRow({ row, index, selected, mayRun,
     </div>`}
     ${shown.has("power") && html`<div class="cell cell-power reading" role="cell">${watts(row.power_w)}</div>`}
     ${shown.has("seen") && html`<div class="cell cell-seen" role="cell"><${Age} at=${row.last_seen} /></div>`}
-    ${shown.has("run") && html`<div class="cell cell-run" role="cell"><${RunField} workerId=${row.id} /></div>`}
+    ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
 });

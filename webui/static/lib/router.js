@@ -7,6 +7,7 @@ function parse(path) {
   if (first === "workers" && second) return { view: "worker", id: second };
   if (first === "commands" && second) return { view: "command", id: second };
   if (first === "commands") return { view: "commands" };
+  if (["account", "users", "audit"].includes(first) && !second) return { view: first };
   return { view: "fleet" };
 }
 

@@ -1,0 +1,83 @@
+// One line of the audit: when, who, from where, what, and the rest on demand.
+
+import { clockTime } from "../lib/format.js";
+import { html, memo } from "../lib/html.js";
+import { commandPath } from "../lib/router.js";
+
+const WORDS = {
+  login: "logged in",
+  "login.failed": "failed to log in",
+  logout: "logged out",
+  "session.ended": "ended sessions of",
+  "user.added": "added",
+  "user.removed": "removed",
+  "user.password": "changed the password of",
+  "user.role": "changed the role of",
+  "user.limits": "changed the limit of",
+  "token.made": "made an API token for",
+  "token.revoked": "revoked an API token of",
+  "worker.added": "added worker",
+  "worker.removed": "removed worker",
+  "worker.rotated": "gave another token to worker",
+  "worker.joined": "a worker joined:",
+  "worker.join_refused": "a worker was refused:",
+  "join_key.made": "made the join key",
+  "join_key.revoked": "revoked the join key",
+  "command.run": "ran",
+  "command.mqtt": "sent over MQTT",
+  "command.cancelled": "cancelled",
+  "command.ended": "'s command ended:",
+};
+const HIDDEN = new Set(["login", "logout"]); // their subject is a session's id
+
+function Subject({ entry }) {
+  if (entry.action === "command.ended") {
+    const counts = Object.entries(entry.detail.counts ?? {}).map(([how, count]) => `${count} ${how}`);
+    return html`<a href=${commandPath(entry.subject)}>${counts.join(", ")}</a>`;
+  }
+  if (entry.action.startsWith("command.")) {
+    const text = entry.detail.command ?? entry.subject ?? "a command";
+    return entry.subject === null ? html`<code>${text}</code>` : html`<a href=${commandPath(entry.subject)}><code>${text}</code></a>`;
+  }
+  return HIDDEN.has(entry.action) ? null : html`${entry.subject}`;
+}
+
+/** Return a detail as text: lists by commas, and what is by name a line each. */
+function shown(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  if (value !== null && typeof value === "object") {
+    return Object.entries(value)
+      .map(([key, inner]) => `${key}: ${shown(inner)}`)
+      .join("\n");
+  }
+  return String(value);
+}
+
+function whoOf({ who, origin }) {
+  return who ?? (origin === "master" ? "gpumon" : "unknown");
+}
+
+export const AuditRow = memo(function AuditRow({ entry }) {
+  const details = Object.entries(entry.detail).filter(([, value]) => value !== null && value !== 0);
+  return html`<li>
+    <span class="entry-name audit-what">
+      ${whoOf(entry)}${entry.action === "command.ended" ? "" : " "}<span class="audit-verb">${WORDS[entry.action] ?? entry.action}</span>${" "}
+      <${Subject} entry=${entry} />
+    </span>
+    <span class="quiet entry-more">
+      ${clockTime(entry.time)} · ${entry.origin}${entry.address === null ? "" : ` from ${entry.address}`} · ${entry.action}
+    </span>
+    ${details.length > 0 &&
+    html`<details class="entry-open">
+      <summary class="quiet">Details</summary>
+      <dl class="details">
+        ${details.map(
+          ([key, value]) => html`<div key=${key}>
+            <dt>${key.replaceAll("_", " ")}</dt>
+            <dd>${shown(value)}</dd>
+          </div>`,
+        )}
+      </dl>
+    </details>`}
+  </li>`;
+});
