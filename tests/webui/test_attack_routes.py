@@ -76,6 +76,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/v1/commands/<command_id>/cancel"): COMMAND,
     ("GET", "/api/v1/commands/<command_id>/output"): READ,
     ("GET", "/api/v1/commands/<command_id>/output.txt"): READ,
+    ("GET", "/api/v1/commands/<command_id>/gathered"): READ,
     ("GET", "/api/v1/account"): PERSON,
     ("POST", "/api/v1/account/password"): PERSON,
     ("DELETE", "/api/v1/account/sessions/<session_id>"): PERSON,

@@ -247,6 +247,7 @@ def test_a_worker_s_page_shows_every_reading_and_tells_none_from_zero(
         return str(line.locator("dd").inner_text())
 
     expect(card).to_contain_text("612\u00a0W")
+    card.get_by_text("All readings").click()
     assert value("Fan") == NONE
     assert value("Encoder") == "0\u00a0%"
     assert value("ECC uncorrected") == "0"

@@ -21,12 +21,13 @@ export function ConfirmDialog() {
   const workers = asked?.workers ?? [];
   const more = workers.length - MOST_NAMED;
   return html`<dialog ref=${dialog} class="help" aria-labelledby="confirm-title" onCancel=${() => answer(false)}>
-    <h2 id="confirm-title">Run on ${workers.length} workers?</h2>
-    <pre class="output">${asked?.command}</pre>
-    <p class="confirm-names quiet">${workers.slice(0, MOST_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}</p>
-    <div class="confirm-buttons">
-      <button class="button" autofocus onClick=${() => answer(false)}>Leave it</button>
-      <button class="button button-primary" onClick=${() => answer(true)}>Run on ${workers.length}</button>
-    </div>
+    ${asked !== null &&
+    html`<h2 id="confirm-title">Run on ${workers.length} workers?</h2>
+      <pre class="output">${asked.command}</pre>
+      <p class="confirm-names quiet">${workers.slice(0, MOST_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}</p>
+      <div class="confirm-buttons">
+        <button class="button" autofocus onClick=${() => answer(false)}>Leave it</button>
+        <button class="button button-primary" onClick=${() => answer(true)}>Run on ${workers.length}</button>
+      </div>`}
   </dialog>`;
 }
