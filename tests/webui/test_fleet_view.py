@@ -182,7 +182,7 @@ def test_columns_are_chosen_and_stay_chosen(tab: Page, page: RunningPage, found:
 def test_the_map_tells_of_the_card_under_the_pointer_and_opens_its_worker(
     tab: Page, page: RunningPage, found: dict[str, str]
 ) -> None:
-    tab.goto(f"{page.address}/?q=worker:find-a")
+    tab.goto(f"{page.address}/?q=worker:find-a-x")
     expect(tab.locator(".table-body .row")).to_have_count(1)
     heat = tab.get_by_role("application")
     expect(heat).to_have_attribute("aria-label", re.compile("2\u00a0GPUs by utilization: 1 busy, 1 free"))

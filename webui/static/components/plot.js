@@ -55,23 +55,25 @@ export function Plot({ line, from, until, top, tone, sync, format, label }) {
   useEffect(() => {
     let isOver = false;
     let observer = null;
+    const dark = window.matchMedia("(prefers-color-scheme: dark)");
+    let make = null;
     import("../vendor/uplot.js").then(({ default: UPlot }) => {
       if (isOver) return;
-      const make = () => {
+      make = () => {
         plot.current?.destroy();
         const { time, mean, max, min } = shown.current;
         plot.current = new UPlot(optionsFor(box.current, top, sync, tell), [time, mean, max, min], box.current);
         plot.current.setScale("x", { min: last.current.from, max: last.current.until });
       };
       make();
-      observer = new ResizeObserver(() => plot.current?.setSize({ width: Math.max(box.current.clientWidth, 40), height: HEIGHT }));
+      observer = new ResizeObserver(([entry]) => plot.current?.setSize({ width: Math.max(entry.contentRect.width, 40), height: HEIGHT }));
       observer.observe(box.current);
-      const dark = window.matchMedia("(prefers-color-scheme: dark)");
       dark.addEventListener("change", make);
     });
     return () => {
       isOver = true;
       observer?.disconnect();
+      if (make !== null) dark.removeEventListener("change", make);
       plot.current?.destroy();
       plot.current = null;
     };
