@@ -109,7 +109,7 @@ class Gate:
 
     def turn_away_oldest(self) -> bool:
         """Turn away the guest that has been silent for longest; tell whether there was one."""
-        most = max(self._silent.values(), key=lambda silent: len(silent))
+        most = max(self._silent[False], self._silent[True], key=len)
         return self._evict(next(iter(most), None))
 
     def _has_room(self, guest: Guest, now: float) -> bool:

@@ -68,7 +68,7 @@ class BrokerService:
             except StartError:
                 listeners[0].socket.close()
                 raise
-            where += f", and with TLS on {host}:{mqtt.tls_port}"
+            where += f", and with TLS on {f'[{host}]' if ':' in host else host}:{mqtt.tls_port}"
         self._broker = FleetBroker(listeners, self._directory, self._topics, self._limits)
         await self._broker.start()
         logger.info("the broker listens on %s", where)

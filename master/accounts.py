@@ -21,7 +21,7 @@ from master.audit import BY_ITSELF, Actor, add_entry
 from master.limits import limit_for, limit_text
 from master.passwords import Passwords, is_api_token, new_password, new_token, token_digest
 from master.prepare import prepare
-from master.principals import labels_to_text, person, worker
+from master.principals import credential_of, labels_to_text, person, worker
 from master.sessions import PageSessions, end_sessions
 from master.store.engine import Store, upsert
 from master.store.models import JoinKeyRow, RemovedWorkerRow, UserRow, WorkerRow, WorkerTokenRow, table_of
@@ -102,7 +102,7 @@ class Accounts:
             _check_free(connection, name)
             _insert_user(connection, name, role, password_hash, limit)
             add_entry(connection, by, "user.added", name, **_shown(name, role, limit))
-            self._mirror.put(Principal(name, role, limit), password)
+            self._mirror.put(Principal(name, role, limit, credential_of(password_hash)), password)
         return password
 
     def change_user(
@@ -148,7 +148,8 @@ class Accounts:
             connection.execute(update(UserRow).where(UserRow.name == name).values(password_hash=password_hash))
             add_entry(connection, by, "user.password", name)
             end_sessions(connection, name, by, but=keep_session)
-            self._mirror.put(Principal(name, user.role, user.commands_on), password)
+            principal = Principal(name, user.role, user.commands_on, credential_of(password_hash))
+            self._mirror.put(principal, password)
         return password
 
     def remove_user(self, name: str, by: Actor = BY_ITSELF) -> None:
@@ -237,7 +238,8 @@ class Accounts:
             _check_free(connection, FIRST_ADMIN)
             _insert_user(connection, FIRST_ADMIN, Role.ADMIN, password_hash, None)
             add_entry(connection, BY_ITSELF, "user.added", FIRST_ADMIN, role=Role.ADMIN.value)
-            self._mirror.put(Principal(FIRST_ADMIN, Role.ADMIN), password)
+            first = Principal(FIRST_ADMIN, Role.ADMIN, credential=credential_of(password_hash))
+            self._mirror.put(first, password)
         return password
 
     @contextlib.contextmanager

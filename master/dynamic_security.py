@@ -57,11 +57,16 @@ class RoleOfClient(msgspec.Struct, frozen=True):
 
 
 class BrokerClient(msgspec.Struct, frozen=True):
-    """A client as the plugin knows it; one with a `clientid` can log in with that one alone."""
+    """A client as the plugin knows it; one with a `clientid` can log in with that one alone.
+
+    `textdescription` is whatever its maker has written there.
+    """
 
     username: str
     roles: list[RoleOfClient] = []
     clientid: str | None = None
+    textdescription: str | None = None
+    disabled: bool = False
 
 
 class _Role(msgspec.Struct):

@@ -1,7 +1,8 @@
 """gpumon's accounts in mosquitto: told of each change, and set right as a whole.
 
-mosquitto keeps its own hashes, so a password or token can reach it only at the moment it is made. Clients that have no
-role of ours belong to somebody else and are never touched.
+mosquitto keeps its own hashes, so a password or token can reach it only at the moment it is made. The description of a
+client there holds what stands for the secret (`Principal.credential`): so one that was changed without telling the
+broker is found. Clients that have no role of ours belong to somebody else and are never touched.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What differed at the broker and was set right, and what only a person can: user names."""
+    """What differed at the broker, as user names.
+
+    `changed` and `removed` (shut out) were set right; `missing`, whose present password the broker has not got, and
+    `taken`, whose name is somebody else's there, are for a person.
+    """
 
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -74,15 +79,26 @@ class ForeignAccess:
         Raises ForeignAccessError: when somebody else's client has that name.
         """
         name = user_name(principal)
-        self._present(name)
+        present = self._broker.client(name)
+        if name == self._broker.username:
+            raise ForeignAccessError(f"{name} is gpumon's own name at the broker: choose another name")
+        if present is not None and not self._is_ours(present):
+            raise ForeignAccessError(
+                f"{name} is a client of the broker at {self._broker.address} that gpumon has not made: choose another "
+                f"name, or remove it there first (mosquitto_ctrl ... dynsec deleteClient {name})"
+            )
         wanted = self._roles.client(principal, {})
+        left_behind = [] if present else [_modify_role(role, acls) for role, acls in wanted.own_roles.items()]
+        described = {**_described(wanted), "textdescription": principal.credential}
         # Roles come by modifyClient: with those of createClient, mosquitto 2.0.11 does not close the connections of a
         # client whose role is changed, and keeps a pointer to a role that is deleted.
         self._broker.ask(
             [
                 *self._missing_roles(wanted),
+                *left_behind,
                 {"command": "createClient", "username": name},
-                {"command": "modifyClient", "username": name, "password": secret, **_described(wanted)},
+                {"command": "modifyClient", "username": name, "password": secret, **described},
+                _enable(name),
             ],
             accepting=_THERE,
         )
@@ -90,8 +106,8 @@ class ForeignAccess:
     def change(self, principal: Principal) -> None:
         """Give a client the roles that go with the account now; one that is missing there stays so."""
         name = user_name(principal)
-        present = self._present(name)
-        if present is None:
+        present = self._broker.client(name)
+        if present is None or not self._is_ours(present):
             return
         wanted = self._roles.client(principal, {})
         # A limit grants nothing until the master has seen which workers it stands for.
@@ -102,8 +118,8 @@ class ForeignAccess:
     def remove(self, principal: Principal) -> None:
         """Remove a client with the roles that were its own, and close its connections; one that is gone is fine."""
         name = user_name(principal)
-        present = self._present(name)
-        if present is not None:
+        present = self._broker.client(name)
+        if present is not None and self._is_ours(present):
             own = [role.rolename for role in present.roles if self._roles.is_own(role.rolename)]
             self._broker.ask([_delete_client(name), *(_delete_role(role) for role in own)], accepting=_GONE)
 
@@ -117,39 +133,35 @@ class ForeignAccess:
         `present` must have been read before the accounts: what is made in between is then left alone.
         """
         self._let_master_in()
-        accounts = {user_name(principal): self._roles.client(principal, told) for principal in principals}
-        clients = present.clients
-        ours = {name for name, client in clients.items() if self._is_ours(client)} - {self._broker.username}
+        accounts = {user_name(principal): principal for principal in principals}
+        wanted = {name: self._roles.client(principal, told) for name, principal in accounts.items()}
+        ours = {name: client for name, client in present.clients.items() if self._is_ours(client)}
         roles = dict(self._roles.shared())
-        for account in accounts.values():
-            roles.update(account.own_roles)
+        for client in wanted.values():
+            roles.update(client.own_roles)
         self._set_roles(present.roles, roles)
-        changed = sorted(name for name in ours & accounts.keys() if _differs(clients[name], accounts[name]))
-        changes = [{"command": "modifyClient", "username": name, **_described(accounts[name])} for name in changed]
-        removed = sorted(ours - accounts.keys())
-        idle = [name for name in present.roles if self._roles.is_own(name) and name not in roles]
-        commands = [*changes, *(_delete_client(name) for name in removed), *(_delete_role(name) for name in idle)]
-        self._broker.ask(commands, accepting=_GONE)
+        changed = sorted(name for name in ours.keys() & wanted.keys() if _differs(ours[name], wanted[name]))
+        gone = sorted(ours.keys() - accounts.keys())
+        outdated = {name for name in ours.keys() & accounts.keys() if _is_outdated(ours[name], accounts[name])}
+        self._broker.ask(
+            [
+                *({"command": "modifyClient", "username": name, **_described(wanted[name])} for name in changed),
+                *(_shut_out(ours[name]) for name in (*gone, *sorted(outdated)) if not ours[name].disabled),
+                *(_enable(name) for name in ours.keys() & accounts.keys() - outdated if ours[name].disabled),
+                *(_delete_role(name) for name in present.roles if self._roles.is_own(name) and name not in roles),
+            ],
+            accepting=_GONE,
+        )
         return Drift(
             changed=tuple(changed),
-            removed=tuple(removed),
-            missing=tuple(sorted(accounts.keys() - clients.keys())),
-            taken=tuple(sorted((accounts.keys() & clients.keys()) - ours)),
+            removed=tuple(name for name in gone if not ours[name].disabled),
+            missing=tuple(sorted(accounts.keys() - present.clients.keys() | outdated)),
+            taken=tuple(sorted(accounts.keys() & present.clients.keys() - ours.keys())),
         )
 
-    def _present(self, name: str) -> BrokerClient | None:
-        if name == self._broker.username:
-            raise ForeignAccessError(f"{name} is gpumon's own name at the broker: choose another name")
-        client = self._broker.client(name)
-        if client is not None and not self._is_ours(client):
-            raise ForeignAccessError(
-                f"{name} is a client of the broker at {self._broker.address} that gpumon has not made: choose another "
-                f"name, or remove it there first (mosquitto_ctrl ... dynsec deleteClient {name})"
-            )
-        return client
-
     def _is_ours(self, client: BrokerClient) -> bool:
-        return any(self._roles.is_ours(role.rolename) for role in client.roles)
+        is_own = client.username == self._broker.username
+        return not is_own and any(self._roles.is_ours(role.rolename) for role in client.roles)
 
     def _let_master_in(self) -> None:
         """Give the account that administers the plugin gpumon's topics as well; it is cut off for that, once."""
@@ -201,6 +213,11 @@ def _differs(present: BrokerClient, wanted: WantedClient) -> bool:
     return set(present.roles) != set(wanted.roles) or present.clientid != wanted.clientid
 
 
+def _is_outdated(present: BrokerClient, principal: Principal) -> bool:
+    """Tell whether the broker has another password of this account than the one that is kept here."""
+    return present.textdescription != principal.credential
+
+
 def _described(client: WantedClient) -> dict[str, Any]:
     roles = [{"rolename": role.rolename, "priority": role.priority} for role in client.roles]
     return {"roles": roles, "clientid": client.clientid or ""}
@@ -217,6 +234,16 @@ def _modify_role(name: str, acls: Acls) -> dict[str, Any]:
 def _lines(acls: Acls) -> list[dict[str, Any]]:
     ordered = sorted(acls, key=lambda acl: (acl.acltype, acl.topic))
     return [{"acltype": a.acltype, "topic": a.topic, "allow": a.allow, "priority": a.priority} for a in ordered]
+
+
+def _shut_out(client: BrokerClient) -> dict[str, Any]:
+    """Close the door without forgetting the password: what is gone may be back with the right data folder."""
+    is_join_key = client.clientid is not None
+    return _delete_client(client.username) if is_join_key else {"command": "disableClient", "username": client.username}
+
+
+def _enable(name: str) -> dict[str, Any]:
+    return {"command": "enableClient", "username": name}
 
 
 def _delete_client(name: str) -> dict[str, Any]:

@@ -101,11 +101,11 @@ class ForeignSync:
 
     def _report(self, drift: Drift) -> None:
         if drift.removed:
-            logger.info("clients of accounts that are gone were removed at the broker: %s", ", ".join(drift.removed))
+            logger.info("accounts that are gone were shut out at the broker: %s", ", ".join(drift.removed))
         previous, self._told = self._told, drift
         if drift.missing and (previous is None or previous.missing != drift.missing):
             logger.warning(
-                "accounts that cannot log in at the broker, which has no password of theirs yet: %s; give people "
+                "accounts that cannot log in at the broker, which has not got their present password: %s; give people "
                 "another with gpumon user passwd NAME, workers another token with gpumon worker rotate ID",
                 ", ".join(drift.missing),
             )

@@ -38,7 +38,7 @@ def join_keys() -> Any:
 @blueprint.post("")
 @needs(Role.ADMIN, by_token=False)
 def make_join_key() -> Any:
-    """Make a key; this answer alone holds the line."""
+    """Make a key; this answer alone holds the line. `is_local`: it leads to this machine alone."""
     page, request = context(), asked(JoinKeyRequest)
     if page.join_line is None:
         raise JoinKeyError("this page makes no join lines: use gpumon join-key on the master's machine")
@@ -46,7 +46,8 @@ def make_join_key() -> Any:
     made, secret = page.master.join_keys.make(
         visitor().actor, uses=request.uses, lifetime_s=request.hours * _HOUR_S, worker_id=request.worker_id
     )
-    return answer({"line": page.join_line(made, secret), "key": made}, 201)
+    is_local = page.settings.host is None and page.settings.broker.url is None
+    return answer({"line": page.join_line(made, secret), "key": made, "is_local": is_local}, 201)
 
 
 @blueprint.delete("/<key_id>")

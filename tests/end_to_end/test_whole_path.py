@@ -142,4 +142,6 @@ def test_a_demo_is_marked_as_simulated_wherever_it_shows(browser: Browser, tmp_p
 def test_without_a_gpu_the_page_says_how_to_join_a_worker(browser: Browser, tmp_path: Path) -> None:
     with gpumon_up(tmp_path, more={"LD_LIBRARY_PATH": "/nonexistent"}) as running:
         page = log_in(browser, running)
-        expect(page.get_by_text("gpumon worker add NAME", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Add worker").click()
+        expect(page.get_by_text("gpumon agent --join -", exact=True)).to_be_visible()
+        expect(page.get_by_text("It leads to this machine alone")).to_be_visible()
