@@ -23,6 +23,7 @@ from master.commands import CommandDesk
 from master.counters import IngestCounters
 from master.events import BrokerLinkChanged
 from master.fleet import Fleet
+from master.history.history import History
 from master.ingest import Ingest
 from master.ledger import Ledger
 from master.prepare import instance_of, prepare
@@ -70,12 +71,14 @@ class Master:
         self.fleet = Fleet(self._fleet_store, self.bus)
         self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics)
         self.accounts = Accounts(self._store)
+        self.history = History(self._store, self._writer, self.bus, settings.history)
         embedded = settings.broker.url is None
         intake = CommandIntake(self._ledger, self.fleet, self.bus, trusts_senders=embedded)
         self._ingest = Ingest(self.fleet, intake, self._topics)
         self._ticker = Ticker()
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
+        self._ticker.every(1.0, lambda: self.history.tick(time.time()))
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(settings.master.save_interval_s, self.fleet.save)
         self._ticker.every(PRUNE_EACH_S, self._prune)
@@ -104,6 +107,11 @@ class Master:
         """Why the database cannot be written, None while it can."""
         return self._writer.problem
 
+    @property
+    def history_problem(self) -> str | None:
+        """Why history is not being kept, None while it is."""
+        return self.history.problem
+
     def start(self) -> None:
         """Prepare the folder, load the last known fleet and begin to connect; the broker may come later.
 
@@ -131,6 +139,7 @@ class Master:
             link.stop()
         self._ledger.stop()
         self.fleet.save()
+        self.history.stop()
         self._writer.stop()
         self.accounts.close()
         self._store.stop()
@@ -162,6 +171,7 @@ class Master:
         self.instance = instance_of(self._data)
         self.fleet.load()
         self._writer.start()
+        self.history.start()
         self._ledger.start()
         self._prune()
         self._link = self._new_link()
@@ -206,3 +216,4 @@ class Master:
     def _prune(self) -> None:
         self._command_store.prune(time.time() - self._settings.master.command_days * _DAY_S)
         self._fleet_store.prune_events()
+        self.history.prune(time.time())
