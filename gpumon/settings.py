@@ -189,9 +189,9 @@ class HistorySettings(Section, frozen=True):
         ),
     ] = 64
     raw_window_s: Annotated[float, _setting("seconds for which every sample is kept, in memory", ge=60)] = 3600.0
-    minute_hours: Annotated[float, _setting("hours for which a value a minute is kept", ge=1)] = 24.0
-    ten_minute_days: Annotated[float, _setting("days for which a value every ten minutes is kept", ge=1)] = 14.0
-    hour_days: Annotated[float, _setting("days for which a value an hour is kept", ge=1)] = 400.0
+    minute_hours: Annotated[float, _setting("hours for which a value a minute is kept", ge=1, le=744)] = 24.0
+    ten_minute_days: Annotated[float, _setting("days for which a value every ten minutes is kept", ge=1, le=366)] = 14.0
+    hour_days: Annotated[float, _setting("days for which a value an hour is kept", ge=1, le=3660)] = 400.0
 
 
 class LogSettings(Section, frozen=True):

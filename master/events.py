@@ -69,6 +69,13 @@ class OutputArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryProblemChanged:
+    """History is not being kept, for another reason than before, or is kept again (None)."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerLinkChanged:
     """The master's connection to the broker came, went, or has another problem."""
 

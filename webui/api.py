@@ -162,6 +162,7 @@ def session_info(principal: Principal) -> dict[str, Any]:
         "version": __version__,
         "instance": page.master.instance,
         "broker_problem": page.master.link_problem,
+        "history_problem": page.master.history_problem,
         "most_viewers": page.most_viewers,
         "join": [
             "gpumon worker add NAME",

@@ -12,7 +12,7 @@ import flask_socketio
 
 from gpumon.settings import Settings
 from master.master import Master
-from webui import api, auth, pages
+from webui import api, auth, history_api, pages
 from webui.context import EXTENSION, PageContext
 from webui.live import Live, LiveNamespace, Rooms, Viewers
 from webui.sessions import LoginThrottle, Sessions
@@ -87,7 +87,7 @@ def create_app(master: Master, settings: Settings, secret_key: str) -> tuple[fla
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
     )
-    for part in (auth, pages, api):
+    for part in (auth, pages, api, history_api):
         app.register_blueprint(part.blueprint)
     app.after_request(_secured)
 

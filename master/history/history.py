@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -13,13 +14,13 @@ from gpumon.log import OncePer
 from gpumon.messages import Metrics
 from gpumon.settings import HistorySettings
 from master.bus import EventBus
-from master.events import ReadingsArrived, WorkerRemoved
+from master.events import HistoryProblemChanged, ReadingsArrived, WorkerRemoved
 from master.history.placing import SampleClock
 from master.history.query import Answer, Question
 from master.history.raw import RawMemory
 from master.history.raw_query import raw_answer
 from master.history.readings import GPU_QUANTISER, HOST, HOST_QUANTISER
-from master.history.resolutions import FOLDED_S, RESOLUTIONS, Resolution, kept_s
+from master.history.resolutions import FOLDED_S, HOURS, RESOLUTIONS, Resolution, kept_s
 from master.history.rolled_query import rolled_answer, span_of
 from master.history.rollup import MINUTE_S, OpenMinutes
 from master.history.store import HistoryStore, Kept
@@ -63,6 +64,7 @@ class History:
         self._trimmed = 0.0
         self._fold_asked: float | None = None
         self._folded_until = 0
+        self._told_problem: str | None = None
         self._due = OncePer(60.0)
 
     @property
@@ -100,6 +102,7 @@ class History:
     def tick(self, now: float) -> None:
         """Keep minutes that are over, let go of what is too old, fold; called about once a second."""
         self._keep_changed(now)
+        self._tell_problem()
         with self._lock:
             self._open.evict(now)
             if abs(now - self._trimmed) >= _TRIM_EACH_S:
@@ -115,6 +118,7 @@ class History:
     def ask(self, question: Question) -> Answer:
         """Return a card's or host's history. Raises StoreError."""
         now = self._clock()
+        question = self._clipped(question, now)
         resolution = self._resolution(question, now)
         if resolution is None:
             with self._lock:
@@ -132,22 +136,20 @@ class History:
         kept.minutes.update({at: summary for at, summary in running.items() if start <= at < end})
         return kept
 
-    def cards(self, worker_id: str) -> dict[str, tuple[float, float]]:
-        """Return which cards of the worker have a history, and when it begins and ends. Raises StoreError."""
-        found: dict[str, tuple[float, float]] = {**self._store.cards(worker_id)}
-        with self._lock:
-            for key, seen in self._cards.get(worker_id, {}).items():
-                first = found.get(key, (seen, seen))[0]
-                found[key] = first, seen
-        found.pop(HOST, None)
-        return found
+    def cards(self, worker_id: str) -> set[str]:
+        """Return the keys of which there is a history: the worker's cards, those that have gone too, and its host.
 
-    def knows(self, worker_id: str, key: str) -> bool:
-        """Tell whether there is any history of the card or host. Raises StoreError."""
+        Raises StoreError.
+        """
+        stored = self._store.cards(worker_id)
         with self._lock:
-            if key in self._cards.get(worker_id, {}):
-                return True
-        return key in self._store.cards(worker_id)
+            return stored | set(self._cards.get(worker_id, ()))
+
+    def _clipped(self, question: Question, now: float) -> Question:
+        """Return the question without the time in which nothing can be kept, which may be thousands of years."""
+        earliest = now - kept_s(HOURS, self._settings) - HOURS.block_s
+        start, end = min(max(question.start, earliest), now), min(question.end, now + MINUTE_S)
+        return replace(question, start=start, end=end if end > start else start + 1)
 
     def _resolution(self, question: Question, now: float) -> Resolution | None:
         """Choose the coarsest resolution that gives the points asked for, or a coarser one that is kept long enough.
@@ -155,7 +157,7 @@ class History:
         None stands for the raw samples.
         """
         step_s = question.step_s
-        if step_s < MINUTE_S and self._raw_reaches(question, now):
+        if step_s < MINUTE_S and self._raw_reaches(question):
             return None
         fine_enough = [resolution for resolution in RESOLUTIONS if resolution.step_s <= step_s]
         place = max(len(fine_enough) - 1, 0)
@@ -165,14 +167,14 @@ class History:
                 return resolution
         return RESOLUTIONS[-1]
 
-    def _raw_reaches(self, question: Question, now: float) -> bool:
+    def _raw_reaches(self, question: Question) -> bool:
         """Tell whether all that there is of the time asked for is in memory."""
         with self._lock:
             card = self._raw.card(question.worker_id, question.key)
             first = card.first if card is not None else None
         if first is None:
             return False
-        if question.start >= max(first, now - self._raw.window_s):
+        if question.start >= first:
             return True
         kept = self._store.read(question.worker_id, question.key, RESOLUTIONS[0], question.start, first - MINUTE_S)
         return first <= question.end and not kept.minutes and not kept.blocks
@@ -216,6 +218,12 @@ class History:
             with self._lock:
                 cards = minute.summaries()
             self._store.keep_minute(worker_id, start, cards)
+
+    def _tell_problem(self) -> None:
+        problem = self.problem
+        if problem != self._told_problem:
+            self._told_problem = problem
+            self._bus.publish(HistoryProblemChanged(problem))
 
     def _fold_some(self, now: float) -> None:
         before = int((now - FOLD_AFTER_S) // FOLDED_S) * FOLDED_S

@@ -15,7 +15,7 @@ Values = list[float | None]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A card (its uuid) or the host (HOST), over [start, end), in up to `points` points."""
+    """A card (its uuid) or the host (HOST), over [start, end), in so many points (one more where the first is cut)."""
 
     worker_id: str
     key: str

@@ -6,7 +6,6 @@ the hardware tells (NVML gives whole percents, degrees and MHz, and memory in pa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -98,9 +97,12 @@ class Quantiser:
 
 
 def _bounded(value: float | None, factor: float) -> int:
-    if value is None or math.isnan(value):
+    most = _MOST / factor
+    if value is None:
         return GAP
-    return round(max(-_MOST, min(value, _MOST / factor)) * factor) if value > -_MOST else -_MOST
+    if abs(value) < most:
+        return round(value * factor)
+    return _MOST if value >= most else -_MOST if value <= -most else GAP  # NaN is neither
 
 
 GPU_QUANTISER = Quantiser(GPU_READINGS)

@@ -47,8 +47,6 @@ def rolled_answer(question: Question, resolution: Resolution, kept: Kept) -> Ans
 def _points(question: Question, resolution: Resolution) -> tuple[int, float, int]:
     """Return the points' step, when the first begins, and how many there are."""
     factor = max(1, math.ceil(question.step_s / resolution.step_s))
-    while question.grid(factor * resolution.step_s)[1] > question.points:
-        factor += 1
     return factor * resolution.step_s, *question.grid(factor * resolution.step_s)
 
 

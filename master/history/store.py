@@ -84,22 +84,13 @@ class HistoryStore:
             packed = [(row.start, row.data) for row in connection.execute(blocks)]
         return Kept({at: fitted(_decode_card(card), width) for at, card in kept if card is not None}, packed)
 
-    def cards(self, worker_id: str) -> dict[str, tuple[int, int]]:
-        """Return the worker's cards with stored history, and from when to when. Raises StoreError."""
-        found: dict[str, tuple[int, int]] = {}
-        minutes = select(HistoryMinuteRow.start, HistoryMinuteRow.cards).where(HistoryMinuteRow.worker_id == worker_id)
-        blocks = (
-            select(HistoryBlockRow.uuid, func.min(HistoryBlockRow.start), func.max(HistoryBlockRow.start))
-            .where(HistoryBlockRow.worker_id == worker_id)
-            .group_by(HistoryBlockRow.uuid)
-        )
+    def cards(self, worker_id: str) -> set[str]:
+        """Return the keys of the worker's cards (and host) with stored history. Raises StoreError."""
+        minutes = select(HistoryMinuteRow.cards).where(HistoryMinuteRow.worker_id == worker_id)
+        blocks = select(HistoryBlockRow.uuid).where(HistoryBlockRow.worker_id == worker_id).distinct()
         with self._store.read() as connection:
-            spans = [(key, row.start, row.start) for row in connection.execute(minutes) for key in _decode(row.cards)]
-            spans += [(row[0], row[1], row[2]) for row in connection.execute(blocks)]
-        for key, first, last in spans:
-            earlier = found.get(key, (first, last))
-            found[key] = min(first, earlier[0]), max(last, earlier[1])
-        return found
+            found = {key for row in connection.execute(minutes) for key in _decode_cards(row.cards)}
+            return found | set(connection.execute(blocks).scalars())
 
     def fold(self, connection: Connection, before: int) -> bool:
         """Fold one worker's oldest hour of minutes, if it was over `before`; False where there is none."""

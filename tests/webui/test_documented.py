@@ -7,7 +7,7 @@ from pathlib import Path
 
 import flask
 
-from webui import api, auth, pages
+from webui import api, auth, history_api, pages
 from webui.live import LiveNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ def documented(heading: str) -> set[str]:
 
 def test_every_route_is_documented() -> None:
     app = flask.Flask("routes", static_folder=None)
-    for blueprint in (api.blueprint, auth.blueprint, pages.blueprint):
+    for blueprint in (api.blueprint, auth.blueprint, history_api.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
     assert {rule.rule for rule in app.url_map.iter_rules()} == documented("HTTP")
 
