@@ -13,6 +13,7 @@ import msgspec
 from bench.agent_cost import agent, real_agent
 from bench.connect import connect
 from bench.delivery import fleet, freshness
+from bench.history import history
 from bench.report import Result, section, write
 from bench.start import start
 from gpumon.errors import GpumonError
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "connect": connect,
     "fleet": fleet,
     "agent": agent,
+    "history": history,
 }
 
 

@@ -176,7 +176,9 @@ class History:
             return False
         if question.start >= first:
             return True
-        kept = self._store.read(question.worker_id, question.key, RESOLUTIONS[0], question.start, first - MINUTE_S)
+        kept = self._store.read(
+            question.worker_id, question.key, RESOLUTIONS[0], int(question.start), int(first) - MINUTE_S
+        )
         return first <= question.end and not kept.minutes and not kept.blocks
 
     def _take(self, event: ReadingsArrived) -> None:

@@ -26,10 +26,10 @@ Column = list[int]
 damages = Damages()
 
 
-def span_of(question: Question, resolution: Resolution) -> tuple[float, float]:
+def span_of(question: Question, resolution: Resolution) -> tuple[int, int]:
     """Return from when to when buckets are needed."""
     step_s, first, number = _points(question, resolution)
-    return first, first + number * step_s
+    return int(first), int(first) + number * step_s
 
 
 def rolled_answer(question: Question, resolution: Resolution, kept: Kept) -> Answer:
@@ -61,6 +61,7 @@ class _Grid:
         self._kinds = {column_id(reading, kind): kind for reading in question.readings for kind in (MEAN, LOW, HIGH)}
         self._columns: dict[int, Column] = {number: [_FILL[kind]] * length for number, kind in self._kinds.items()}
         self._columns[COUNT_COLUMN] = [0] * length
+        self._sums: dict[int, Column] = {}
 
     def fill(self, kept: Kept) -> None:
         """Put what is stored in its place."""
@@ -112,11 +113,19 @@ class _Grid:
             pairs = zip(means, weights, strict=True)
             return [mean * unit / per if weight else None for mean, weight in pairs]
         totals = map(sum, zip(*_strides(list(map(mul, means, weights)), factor), strict=True))
-        parts = map(sum, zip(*_strides(weights, factor), strict=True))
+        parts = self._parts(weights, factor)
         tenfold = 10 * per
         return [
             10 * total // part * unit / tenfold if part else None for total, part in zip(totals, parts, strict=True)
         ]
+
+    def _parts(self, weights: Column, factor: int) -> Column:
+        """Return the numbers of samples of so many buckets together; they are the same for nearly all readings."""
+        if weights is not self._columns[COUNT_COLUMN]:
+            return list(map(sum, zip(*_strides(weights, factor), strict=True)))
+        if factor not in self._sums:
+            self._sums[factor] = list(map(sum, zip(*_strides(weights, factor), strict=True)))
+        return self._sums[factor]
 
     def _place(self, number: int, offset: int, column: Column) -> None:
         if offset < 0:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from master.history.blocks import Buckets, Damages, new_block, rolled_up
 from master.history.columns import DamagedColumnsError
@@ -32,6 +32,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode
 _decode_cards = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _decode_card = msgspec.msgpack.Decoder(list[int]).decode
+
+
+# Made once: a question takes hardly longer than making these would.
+_MINUTES = select(HistoryMinuteRow.start, HistoryMinuteRow.cards).where(
+    HistoryMinuteRow.worker_id == bindparam("worker_id"),
+    HistoryMinuteRow.start >= bindparam("start"),
+    HistoryMinuteRow.start < bindparam("end"),
+)
+_BLOCKS = select(HistoryBlockRow.start, HistoryBlockRow.data).where(
+    HistoryBlockRow.worker_id == bindparam("worker_id"),
+    HistoryBlockRow.uuid == bindparam("key"),
+    HistoryBlockRow.step_s == bindparam("step_s"),
+    HistoryBlockRow.start >= bindparam("start"),
+    HistoryBlockRow.start < bindparam("end"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +80,15 @@ class HistoryStore:
         with self._store.read() as connection:
             return [(row.worker_id, row.start, dict(_decode(row.cards))) for row in connection.execute(query)]
 
-    def read(self, worker_id: str, key: str, resolution: Resolution, start: float, end: float) -> Kept:
+    def read(self, worker_id: str, key: str, resolution: Resolution, start: int, end: int) -> Kept:
         """Return what is stored of a card within [start, end). Raises StoreError."""
-        minutes = select(HistoryMinuteRow.start, HistoryMinuteRow.cards).where(
-            HistoryMinuteRow.worker_id == worker_id, HistoryMinuteRow.start >= start, HistoryMinuteRow.start < end
-        )
-        blocks = select(HistoryBlockRow.start, HistoryBlockRow.data).where(
-            HistoryBlockRow.worker_id == worker_id,
-            HistoryBlockRow.uuid == key,
-            HistoryBlockRow.step_s == resolution.step_s,
-            HistoryBlockRow.start > start - resolution.block_s,
-            HistoryBlockRow.start < end,
-        )
+        minutes = {"worker_id": worker_id, "start": start, "end": end}
+        blocks = {**minutes, "key": key, "step_s": resolution.step_s, "start": start - resolution.block_s + 1}
         width = len(readings_of(key))
         with self._store.read() as connection:
             # In this order, so that an hour that is folded meanwhile is found twice rather than not at all.
-            kept = [(row.start, _decode_cards(row.cards).get(key)) for row in connection.execute(minutes)]
-            packed = [(row.start, row.data) for row in connection.execute(blocks)]
+            kept = [(row.start, _decode_cards(row.cards).get(key)) for row in connection.execute(_MINUTES, minutes)]
+            packed = [(row.start, row.data) for row in connection.execute(_BLOCKS, blocks)]
         return Kept({at: fitted(_decode_card(card), width) for at, card in kept if card is not None}, packed)
 
     def cards(self, worker_id: str) -> set[str]:
