@@ -13,6 +13,7 @@ import msgspec
 from bench.agent_cost import agent, real_agent
 from bench.connect import connect
 from bench.delivery import fleet, freshness
+from bench.history import history
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.start import start
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "reconnect": reconnect,
     "fleet": fleet,
     "agent": agent,
+    "history": history,
 }
 
 

@@ -193,6 +193,21 @@ class MasterSettings(Section, frozen=True):
     command_days: Annotated[float, _setting("days for which finished commands and their output are kept", gt=0)] = 90.0
 
 
+class HistorySettings(Section, frozen=True):
+    """What is kept of readings over time, and for how long."""
+
+    raw_memory_mib: Annotated[
+        int,
+        _setting(
+            "MiB of memory for the raw samples of the whole fleet; when they are used up, the window shortens", ge=0
+        ),
+    ] = 64
+    raw_window_s: Annotated[float, _setting("seconds for which every sample is kept, in memory", ge=60)] = 3600.0
+    minute_hours: Annotated[float, _setting("hours for which a value a minute is kept", ge=1, le=744)] = 24.0
+    ten_minute_days: Annotated[float, _setting("days for which a value every ten minutes is kept", ge=1, le=366)] = 14.0
+    hour_days: Annotated[float, _setting("days for which a value an hour is kept", ge=1, le=3660)] = 400.0
+
+
 class LogSettings(Section, frozen=True):
     """What is logged."""
 
@@ -219,4 +234,5 @@ class Settings(Section, frozen=True):
     agent: AgentSettings = AgentSettings()
     commands: CommandSettings = CommandSettings()
     master: MasterSettings = MasterSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpumon.commands import Stream
-from gpumon.messages import Event
+from gpumon.messages import Event, Metrics
 from master.records import CommandRecord
 
 
@@ -29,6 +29,15 @@ class SampleArrived:
 
     worker_id: str
     payload: bytes
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsArrived:
+    """A live sample as it was decoded: every one that is valid, late and repeated ones too."""
+
+    worker_id: str
+    metrics: Metrics
     received: float
 
 
@@ -57,6 +66,13 @@ class OutputArrived:
     seq: int
     stream: Stream
     data: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryProblemChanged:
+    """History is not being kept, for another reason than before, or is kept again (None)."""
+
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)

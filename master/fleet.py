@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gpumon.messages import STATUS_ONLINE, Event, Info, Metrics, Status
 from master.bus import EventBus
-from master.events import SampleArrived, WorkerChanged, WorkerEventArrived, WorkerRemoved
+from master.events import ReadingsArrived, SampleArrived, WorkerChanged, WorkerEventArrived, WorkerRemoved
 from master.store.fleet_store import KEPT_EVENTS, FleetStore
 from master.worker import Worker, WorkerState
 
@@ -96,6 +96,8 @@ class Fleet:
 
     def take_sample(self, worker_id: str, metrics: Metrics, payload: bytes, received: float, *, retained: bool) -> bool:
         """Keep the sample if it is newer than the present one, and tell whether it was."""
+        if not retained:
+            self._bus.publish(ReadingsArrived(worker_id, metrics, received))
         with self._lock:
             entry = self._entry(worker_id)
             worker = entry.worker

@@ -27,6 +27,7 @@ from master.events import BrokerLinkChanged
 from master.fleet import Fleet
 from master.foreign_access import foreign_access
 from master.foreign_sync import ForeignSync
+from master.history.history import History
 from master.ingest import Ingest
 from master.join_desk import JoinDesk
 from master.join_keys import JoinKeys
@@ -83,6 +84,7 @@ class Master:
         self.accounts = Accounts(self._store, foreign)
         self.last_uses = LastUses(self._writer)
         self.audit_reader = AuditReader(self._store)
+        self.history = History(self._store, self._writer, self.bus, settings.history)
         embedded = settings.broker.url is None
         intake = CommandIntake(self._ledger, self.fleet, self.bus, self.audit, trusts_senders=embedded)
         self._removals = Removals(self._store, self.fleet, self._topics)
@@ -92,6 +94,7 @@ class Master:
         self._ticker = Ticker()
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
+        self._ticker.every(1.0, lambda: self.history.tick(time.time()))
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(1.0, self._removals.look)
         self._ticker.every(settings.master.save_interval_s, self.fleet.save)
@@ -120,6 +123,11 @@ class Master:
     def store_problem(self) -> str | None:
         """Why the database cannot be written, None while it can."""
         return self._writer.problem
+
+    @property
+    def history_problem(self) -> str | None:
+        """Why history is not being kept, None while it is."""
+        return self.history.problem
 
     def start(self) -> None:
         """Prepare the folder, load the last known fleet and begin to connect; the broker may come later.
@@ -151,6 +159,7 @@ class Master:
             link.stop()
         self._ledger.stop()
         self.fleet.save()
+        self.history.stop()
         self._writer.stop()
         self.accounts.close()
         self._store.stop()
@@ -180,6 +189,7 @@ class Master:
         self.instance = instance_of(self._data)
         self.fleet.load()
         self._writer.start()
+        self.history.start()
         self._ledger.start()
         self._prune()
         self._link = self._new_link()
@@ -232,3 +242,4 @@ class Master:
     def _prune(self) -> None:
         self._command_store.prune(time.time() - self._settings.master.command_days * _DAY_S)
         self._fleet_store.prune_events()
+        self.history.prune(time.time())

@@ -84,6 +84,7 @@ def session_info(who: Visitor) -> dict[str, Any]:
         "version": __version__,
         "instance": page.master.instance,
         "broker_problem": page.master.link_problem,
+        "history_problem": page.master.history_problem,
         "most_viewers": page.most_viewers,
         "confirm_above": page.settings.page.confirm_above,
     }

@@ -20,6 +20,7 @@ from webui import (
     api_audit,
     api_commands,
     api_gathered,
+    api_history,
     api_joining,
     auth,
     errors,
@@ -113,8 +114,8 @@ def create_app(
     guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app))
     app.before_request(guard.check)
     app.after_request(_secured)
-    parts = (auth, pages, api, api_commands, api_gathered, api_account, api_admin, api_audit, api_joining)
-    for part in parts:
+    shown = (auth, pages, api, api_commands, api_gathered, api_history)
+    for part in (*shown, api_account, api_admin, api_audit, api_joining):
         app.register_blueprint(part.blueprint)
     errors.register(app)
 

@@ -19,6 +19,7 @@ from gpumon.roles import Role
 from master.events import (
     BrokerLinkChanged,
     CommandChanged,
+    HistoryProblemChanged,
     OutputArrived,
     SampleArrived,
     WorkerChanged,
@@ -109,6 +110,7 @@ class Live:
             (CommandChanged, self.commands.command_changed),
             (OutputArrived, self.commands.output_arrived),
             (BrokerLinkChanged, self._link_changed),
+            (HistoryProblemChanged, self._history_changed),
         ]
 
     def _row_changed(self, event: WorkerChanged) -> None:
@@ -131,6 +133,9 @@ class Live:
 
     def _link_changed(self, event: BrokerLinkChanged) -> None:
         self._rooms.emit_to_all("broker_link", {"problem": None if event.connected else event.problem})
+
+    def _history_changed(self, event: HistoryProblemChanged) -> None:
+        self._rooms.emit_to_all("history_kept", {"problem": event.problem})
 
 
 class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]

@@ -80,5 +80,6 @@ def health() -> Any:
             "status": "ok",
             "broker": "connected" if master.link_problem is None else "not connected",
             "database": "written" if master.store_problem is None else "cannot be written",
+            "history": "kept" if master.history_problem is None else "not kept",
         }
     )

@@ -195,6 +195,30 @@ class AuditRow(Base):
     detail: Mapped[str | None]
 
 
+class HistoryMinuteRow(Base):
+    """One worker's minute from `start` on, with all its cards, until its hour is folded into blocks (MessagePack)."""
+
+    __tablename__ = "history_minutes"
+    __table_args__ = (Index("ix_history_minutes_start", "start"),)
+
+    worker_id: Mapped[str] = mapped_column(primary_key=True)
+    start: Mapped[int] = mapped_column(primary_key=True)
+    cards: Mapped[bytes]
+
+
+class HistoryBlockRow(Base):
+    """One card's buckets of `step_s` from `start` on, packed; `uuid` is empty for the worker's host."""
+
+    __tablename__ = "history_blocks"
+    __table_args__ = (Index("ix_history_blocks_step_s_start", "step_s", "start"),)
+
+    worker_id: Mapped[str] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(primary_key=True)
+    step_s: Mapped[int] = mapped_column(primary_key=True)
+    start: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes]
+
+
 def table_of(model: type[Base]) -> Table:
     """Return the model's table, for statements without the ORM."""
     table = model.__table__

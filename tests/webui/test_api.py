@@ -30,7 +30,7 @@ def test_nothing_is_told_to_who_is_not_logged_in(page: RunningPage, path: str) -
 def test_health_is_told_to_anybody(page: RunningPage) -> None:
     answer = requests.get(f"{page.address}/healthz", timeout=10)
 
-    assert answer.json() == {"status": "ok", "broker": "connected", "database": "written"}
+    assert answer.json() == {"status": "ok", "broker": "connected", "database": "written", "history": "kept"}
 
 
 def test_a_row_sums_up_its_worker(page: RunningPage, worker: Workers) -> None:

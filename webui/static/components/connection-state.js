@@ -21,6 +21,7 @@ function SinceHeard({ heard }) {
 export function ConnectionBanner() {
   const { phase, message, heard } = useStore((state) => state.connection);
   const problem = useStore((state) => state.brokerProblem);
+  const historyProblem = useStore((state) => state.historyProblem);
   if (phase === "refused") {
     return html`<div class="banner" role="alert"><strong>Not live:</strong> ${message}. <${SinceHeard} heard=${heard} /></div>`;
   }
@@ -31,6 +32,9 @@ export function ConnectionBanner() {
   }
   if (problem !== null) {
     return html`<div class="banner" role="alert"><strong>No new readings:</strong> the master says: ${problem}</div>`;
+  }
+  if (historyProblem !== null) {
+    return html`<div class="banner" role="alert"><strong>No history:</strong> ${historyProblem}</div>`;
   }
   return null;
 }

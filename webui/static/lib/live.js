@@ -90,5 +90,6 @@ export function startLive() {
     goToLogInIfNeeded();
   });
   socket.on("broker_link", ({ problem }) => update({ brokerProblem: problem }));
+  socket.on("history_kept", ({ problem }) => update({ historyProblem: problem }));
   socket.connect();
 }

@@ -10,6 +10,7 @@ export const state = {
   // phase: connecting | live | lost | refused; heard is when (ms) the server last said anything.
   connection: { phase: "connecting", message: null, heard: Date.now() },
   brokerProblem: null,
+  historyProblem: null,
   fleet: { loaded: false, rows: new Map() },
   // What of the fleet is shown, and how: lib/fleet_view.js keeps it in the address and the browser.
   search: "",

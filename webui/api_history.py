@@ -1,0 +1,202 @@
+"""History over the JSON API: for plots as columns, and as files in CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import flask
+import msgspec
+
+from gpumon.errors import GpumonError
+from gpumon.roles import Role
+from master.history.query import Answer, Question
+from master.history.readings import HOST, Reading, readings_of
+from webui.access import needs
+from webui.answers import answer
+from webui.context import context
+
+blueprint = flask.Blueprint("api_history", __name__, url_prefix="/api/v1")
+
+POINTS = 500
+FEWEST_POINTS = 10
+MOST_POINTS = 5_000
+# A file has every value of the finest resolution that reaches back so far, as long as that is in any way sensible.
+MOST_POINTS_OF_A_FILE = 100_000
+DEFAULT_SPAN_S = 3600.0
+# Times past this year are no times, and would not fit a calendar.
+_LAST_TIME = datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()
+
+
+class BadQuestionError(GpumonError):
+    """An argument of the request that cannot be used."""
+
+
+class UnknownSeriesError(GpumonError):
+    """A worker or card of which nothing is known."""
+
+
+class History(msgspec.Struct, frozen=True):
+    """What is told around an answer: how long raw samples are kept, and why history is not being kept (null: it is)."""
+
+    raw_window_s: float
+    problem: str | None
+
+
+@blueprint.errorhandler(BadQuestionError)
+def refused(error: BadQuestionError) -> Any:
+    """Answer what is wrong with the arguments."""
+    return answer({"error": str(error)}, 400)
+
+
+@blueprint.errorhandler(UnknownSeriesError)
+def unknown(error: UnknownSeriesError) -> Any:
+    """Answer that there is nothing."""
+    return answer({"error": str(error)}, 404)
+
+
+@blueprint.get("/workers/<worker_id>/gpus")
+@needs(Role.VIEWER)
+def cards(worker_id: str) -> Any:
+    """Return the uuids of the worker's cards with a history, those that are not in the machine any more too."""
+    page = context()
+    found = page.master.history.cards(worker_id)
+    if not found and page.master.fleet.worker(worker_id) is None:
+        raise UnknownSeriesError(f"no worker {worker_id!r} is known")
+    return answer({"gpus": sorted(found - {HOST})})
+
+
+@blueprint.get("/workers/<worker_id>/gpus/<uuid>/history")
+@blueprint.get("/workers/<worker_id>/history", defaults={"uuid": HOST})
+@needs(Role.VIEWER)
+def history(worker_id: str, uuid: str) -> Any:
+    """Return a card's (or the host's) history: `?metric=`, `?from=`, `?to=`, `?points=`."""
+    return answer(_told(_answer(worker_id, uuid, POINTS, MOST_POINTS)))
+
+
+@blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.json")
+@blueprint.get("/workers/<worker_id>/history.json", defaults={"uuid": HOST})
+def historyanswer(worker_id: str, uuid: str) -> Any:
+    """Return the same as a file to keep, by default with every value there is."""
+    found = _answer(worker_id, uuid, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+    return _as_file(answer(_told(found)), found, "json")
+
+
+@blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.csv")
+@blueprint.get("/workers/<worker_id>/history.csv", defaults={"uuid": HOST})
+@needs(Role.VIEWER)
+def history_csv(worker_id: str, uuid: str) -> Any:
+    """Return the same as a table: a line a point; what was not measured is empty."""
+    found = _answer(worker_id, uuid, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+    return _as_file(flask.Response(_lines(found), mimetype="text/csv"), found, "csv")
+
+
+def _answer(worker_id: str, uuid: str, points: int, most_points: int) -> Answer:
+    page = context()
+    arguments = flask.request.args
+    start, end = _span(arguments.get("from"), arguments.get("to"), time.time())
+    question = Question(
+        worker_id,
+        uuid,
+        _readings(arguments.get("metric"), readings_of(uuid)),
+        start,
+        end,
+        _points(arguments.get("points"), points, most_points),
+    )
+    found = page.master.history.ask(question)
+    if not _has_any(found) and not _is_known(worker_id, uuid):
+        what = f"no worker {worker_id!r}" if uuid == HOST else f"no card {uuid!r} of a worker {worker_id!r}"
+        raise UnknownSeriesError(f"{what} is known")
+    return found
+
+
+def _readings(asked: str | None, known: tuple[Reading, ...]) -> tuple[Reading, ...]:
+    if asked is None:
+        return known
+    by_name = {reading.name: reading for reading in known}
+    names = list(dict.fromkeys(asked.split(",")))
+    for name in names:
+        if name not in by_name:
+            raise BadQuestionError(f"metric {name[:60]!r} has no history: choose from {', '.join(by_name)}")
+    return tuple(by_name[name] for name in names)
+
+
+def _span(asked_from: str | None, asked_to: str | None, now: float) -> tuple[float, float]:
+    end = now if asked_to is None else _time("to", asked_to, now)
+    start = end - DEFAULT_SPAN_S if asked_from is None else _time("from", asked_from, now)
+    if start >= end:
+        raise BadQuestionError(f"from ({start:.0f}) must be before to ({end:.0f})")
+    return start, end
+
+
+def _time(name: str, asked: str, now: float) -> float:
+    try:
+        value = float(asked)
+    except ValueError:
+        value = math.nan
+    if value < 0:
+        value += now
+    if not 0 <= value <= _LAST_TIME:
+        raise BadQuestionError(
+            f"{name} must be in seconds since 1970, or a negative number of seconds before now, not {asked[:60]!r}"
+        )
+    return value
+
+
+def _points(asked: str | None, default: int, most: int) -> int:
+    if asked is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", asked) or not FEWEST_POINTS <= int(asked) <= most:
+        raise BadQuestionError(f"points must be a whole number from {FEWEST_POINTS} to {most}, not {asked[:60]!r}")
+    return int(asked)
+
+
+def _has_any(found: Answer) -> bool:
+    return any(value is not None for series in found.series.values() for value in series.mean)
+
+
+def _is_known(worker_id: str, uuid: str) -> bool:
+    page = context()
+    worker = page.master.fleet.worker(worker_id)
+    if worker is not None:
+        listed = [*(worker.metrics.gpus if worker.metrics else ()), *(worker.info.gpus if worker.info else ())]
+        if uuid == HOST or uuid in {gpu.uuid for gpu in listed}:
+            return True
+    return uuid in page.master.history.cards(worker_id)
+
+
+def _told(found: Answer) -> dict[str, Any]:
+    page = context()
+    around = History(page.master.history.raw_window_s, page.master.history_problem)
+    return {**msgspec.structs.asdict(found), **msgspec.structs.asdict(around)}
+
+
+def _lines(found: Answer) -> Iterator[str]:
+    head = ["time", "time_utc"]
+    columns = []
+    for name, series in found.series.items():
+        head += [f"{name}_mean", f"{name}_min", f"{name}_max"]
+        columns += [series.mean, series.min, series.max]
+    yield _line(head)
+    for moment, *values in zip(found.time, *columns, strict=True):
+        utc = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
+        yield _line([f"{moment:.3f}", utc, *("" if value is None else repr(value) for value in values)])
+
+
+def _line(values: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(values)
+    return buffer.getvalue()
+
+
+def _as_file(response: flask.Response, found: Answer, suffix: str) -> flask.Response:
+    name = f"{found.worker}-{found.uuid or 'host'}-{found.start:.0f}-{found.end:.0f}.{suffix}"
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    response.headers["Content-Disposition"] = f'attachment; filename="{safe}"'
+    return response
