@@ -13,6 +13,7 @@ from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
 from gpumon.files import read_secret
 from gpumon.link import Credentials, InboundMessage, MqttLink, Will
+from gpumon.locks import FolderLock
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 from gpumon.settings import Settings
 from gpumon.topics import Topics
@@ -38,7 +39,6 @@ from master.removals import Removals
 from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
-from master.store.locks import FolderLock
 from master.store.writer import Writer
 from master.ticker import Ticker
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, make_folder, write_atomically
-from master.store.locks import locked
+from gpumon.locks import locked
 from master.store.schema import migrate
 
 

@@ -5,10 +5,11 @@ import { forgetTime, learnTime } from "./clock.js";
 import { state, update } from "./store.js";
 
 const ANSWER_WITHIN_MS = 20_000;
-const LOG_IN_CHECK_EVERY_MS = 5_000;
+const LOG_IN_CHECK_EVERY_MS = 2_000;
 
 const watched = new Map();
 let checkedAt = 0;
+let checkLater = 0;
 
 export const socket = io({
   transports: ["websocket"],
@@ -55,8 +56,14 @@ export async function request(event, data) {
   }
 }
 
+/** Ask whether one is still logged in, at once or as soon as it may be asked again. */
 async function goToLogInIfNeeded() {
-  if (Date.now() - checkedAt < LOG_IN_CHECK_EVERY_MS) return;
+  clearTimeout(checkLater);
+  const wait = checkedAt + LOG_IN_CHECK_EVERY_MS - Date.now();
+  if (wait > 0) {
+    checkLater = setTimeout(goToLogInIfNeeded, wait);
+    return;
+  }
   checkedAt = Date.now();
   try {
     const response = await fetch("/api/v1/session", { cache: "no-store" });
