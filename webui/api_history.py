@@ -82,7 +82,8 @@ def history(worker_id: str, uuid: str) -> Any:
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.json")
 @blueprint.get("/workers/<worker_id>/history.json", defaults={"uuid": HOST})
-def historyanswer(worker_id: str, uuid: str) -> Any:
+@needs(Role.VIEWER)
+def history_json(worker_id: str, uuid: str) -> Any:
     """Return the same as a file to keep, by default with every value there is."""
     found = _answer(worker_id, uuid, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
     return _as_file(answer(_told(found)), found, "json")
