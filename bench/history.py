@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import Connection
 
 from bench.errors import BenchmarkError
 from bench.history_fleet import MIDNIGHT, PretendedFleet
@@ -22,11 +23,13 @@ from gpumon.settings import HistorySettings
 from master.bus import EventBus
 from master.history.history import History
 from master.history.query import Question
-from master.history.readings import GPU_READINGS
+from master.history.readings import GPU_QUANTISER, GPU_READINGS
+from master.history.resolutions import FOLDED_S
+from master.history.rollup import MINUTE_S
 from master.history.store import HistoryStore
+from master.history.summary import summary_of_rows
 from master.prepare import prepare
 from master.store.engine import Store
-from master.store.models import HistoryMinuteRow, table_of
 from master.store.writer import Writer
 
 WORKERS = 1_000
@@ -38,7 +41,6 @@ POINTS = 500
 MONTH_DAYS = 30
 ASKED_WORKERS = 15
 _DAY_S = 86_400
-_MONTH = PretendedFleet(1, GPUS, 60.0)
 
 
 class SimulatedMaster:
@@ -178,29 +180,23 @@ def _asked_s(master: SimulatedMaster, name: str, worker: int, span_s: float, rea
 
 
 def _keep_a_month(master: SimulatedMaster) -> None:
-    """Store a month of one worker, by the same folding as always, without waiting for its samples."""
+    """Store a month of one worker, a sample a minute, by the same folding as always but without its clock."""
+    fleet = PretendedFleet(1, GPUS, 60.0)
     kept = HistoryStore(master.store, master.writer)
-    first = int(master.now - MONTH_DAYS * _DAY_S)
-    minutes = table_of(HistoryMinuteRow)
-    scratch = SimulatedMaster(Path(tempfile.mkdtemp(prefix="gpumon-month-")), first)
-    scratch.start()
-    try:
-        for hour in range(first, int(master.now), 3600):
-            for start in range(hour, hour + 3600, 60):
-                scratch.now = float(start)
-                for event in _MONTH.samples(scratch.now, start // 60):
-                    scratch.bus.publish(event)
-                scratch.now += 60.0
-                scratch.history.tick(scratch.now)
-            scratch.writer.flush(60.0)
-            with scratch.store.read() as connection:
-                rows = [dict(row) for row in connection.execute(minutes.select()).mappings()]
-            with scratch.store.write() as connection:
-                connection.execute(minutes.delete())
-            with master.store.write() as connection:
-                connection.execute(minutes.insert(), [{**row, "worker_id": "month"} for row in rows])
-                while kept.fold(connection, hour):
-                    pass
-    finally:
-        scratch.stop()
-        shutil.rmtree(scratch.database.parent, ignore_errors=True)
+    first = int(master.now) - MONTH_DAYS * _DAY_S
+
+    def fold(connection: Connection) -> bool:
+        while kept.fold(connection, end):
+            pass
+        return False
+
+    for day in range(first, int(master.now), _DAY_S):
+        end = min(day + _DAY_S, int(master.now) // FOLDED_S * FOLDED_S)
+        for start in range(day, day + _DAY_S, MINUTE_S):
+            (event,) = fleet.samples(start, start // MINUTE_S)
+            rows = ((gpu.uuid, GPU_QUANTISER.row(gpu)) for gpu in event.metrics.gpus)
+            cards = {uuid: summary_of_rows(row, len(GPU_READINGS)) for uuid, row in rows if row is not None}
+            kept.keep_minute("month", start, cards)
+        master.writer.flush(60.0)
+        master.writer.run(fold)
+        master.writer.flush(60.0)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
 from tests.support import eventually
-from tests.webui.conftest import RunningPage
+from tests.webui.conftest import NUMBERS, RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, lost, reading
 
-Workers = Callable[..., WorkerDouble]
 CARD = "GPU-00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture
-def watched(page: RunningPage, worker: Workers) -> WorkerDouble:
+@pytest.fixture(scope="module")
+def watched(page: RunningPage) -> Iterator[WorkerDouble]:
     """A worker of which a sample is in the history."""
-    double = worker("w", [reading(0), idle(1), lost(2)])
+    double = WorkerDouble(page.mqtt_port, f"history-{next(NUMBERS)}").start([reading(0), idle(1), lost(2)])
     eventually(lambda: CARD in get(page, f"{double.id}/gpus").json().get("gpus", ()))
-    return double
+    yield double
+    double.stop()
 
 
 def get(page: RunningPage, path: str) -> requests.Response:
