@@ -61,9 +61,9 @@ def test_the_range_is_chosen_for_all_plots_and_the_pointer_tells_a_moment(
     double = worker("range", [reading(0), reading(1)])
     tab.goto(f"{page.address}/workers/{double.id}")
     with tab.expect_response(re.compile("/history.*from=")) as fetched:
-        tab.get_by_role("button", name="5 min").click()
+        tab.get_by_role("button", name="5 min", exact=True).click()
     assert fetched.value.ok
-    expect(tab.get_by_role("button", name="5 min")).to_have_attribute("aria-pressed", "true")
+    expect(tab.get_by_role("button", name="5 min", exact=True)).to_have_attribute("aria-pressed", "true")
 
     plot = tab.get_by_role("article", name="GPU 1").get_by_role("img", name="Power over time")
     eventually(lambda: plot.locator("canvas").count() == 1)
