@@ -1,4 +1,4 @@
-"""How workers reach the broker: said by the running master, for subcommands that know nothing of its flags."""
+"""How the broker is reached: said by the running master, for subcommands that know nothing of its flags."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from gpumon.address import BrokerAddress, address_for_agents, parse_broker_addre
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.files import write_atomically
-from gpumon.settings import Settings
+from gpumon.settings import MqttSettings, Settings
 
 logger = logging.getLogger(__name__)
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What a worker gives as `--master` and `--cafile` (None: an authority that its system trusts), and the base."""
+    """What a worker gives as `--master` and `--cafile` (None: an authority that its system trusts), and the base.
+
+    `local_port` is that of the embedded broker on this machine, None with another broker.
+    """
 
     master: str
     cafile: str | None
     base: str
+    local_port: int | None = None
 
     @property
     def address(self) -> BrokerAddress:
@@ -33,7 +37,8 @@ def reach_by(settings: Settings, data: DataFolder) -> Reach:
     """Return how workers reach the broker of these settings. Raises SettingError: when `broker.url` is no address."""
     address = parse_broker_address(address_for_agents(settings))
     cafile = _cafile(settings, data) if address.tls else None
-    return Reach(str(address), str(Path(cafile).absolute()) if cafile else None, settings.mqtt.base)
+    local_port = settings.mqtt.port if settings.broker.url is None else None
+    return Reach(str(address), str(Path(cafile).absolute()) if cafile else None, settings.mqtt.base, local_port)
 
 
 def note_reach(settings: Settings, data: DataFolder) -> None:
@@ -50,6 +55,20 @@ def known_reach(settings: Settings, data: DataFolder) -> Reach:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         logger.warning("%s cannot be used, the settings are taken instead: %s", data.reach, error)
         return reach_by(settings, data)
+
+
+def as_the_master_runs(settings: Settings) -> Settings:
+    """Return settings with the port and base that the master on this machine has said, where none were given.
+
+    For a subcommand that talks to the embedded broker of this machine and was told nothing else.
+    """
+    data = DataFolder(Path(settings.data))
+    if settings.agent.master is not None or settings.broker.url is not None or not data.reach.exists():
+        return settings
+    reach, usual, given = known_reach(settings, data), MqttSettings(), settings.mqtt
+    port = reach.local_port if given.port == usual.port and reach.local_port is not None else given.port
+    base = reach.base if given.base == usual.base else given.base
+    return msgspec.structs.replace(settings, mqtt=msgspec.structs.replace(given, port=port, base=base))
 
 
 def _cafile(settings: Settings, data: DataFolder) -> str | None:

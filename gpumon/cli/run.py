@@ -16,6 +16,7 @@ from gpumon.cli.connection import operators_way_in
 from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
 from gpumon.cli.gather import gathered, summary
 from gpumon.cli.prefixed import LinePrinter
+from gpumon.cli.reach import as_the_master_runs
 from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES, MAX_TIMEOUT_S, Command, CommandResult, new_command_id
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     command = _command(arguments)
     logging.getLogger("gpumon.link").setLevel(logging.ERROR)  # what it would say is raised here as an error
+    settings = as_the_master_runs(settings)
     fleet = FleetRun(*operators_way_in(settings), Topics(settings.mqtt.base))
     try:
         fleet.start()

@@ -7,11 +7,12 @@ const HEIGHT = 56;
 
 function colours(element) {
   const style = getComputedStyle(element);
-  return { line: style.color, band: style.color.replace("rgb(", "rgba(").replace(")", ", 0.22)") };
+  const faint = (alpha) => style.color.replace("rgb(", "rgba(").replace(")", `, ${alpha})`);
+  return { line: style.color, area: faint(0.1), band: faint(0.22) };
 }
 
 function optionsFor(element, top, syncKey, onCursor) {
-  const { line, band } = colours(element);
+  const { line, area, band } = colours(element);
   return {
     width: Math.max(element.clientWidth, 40),
     height: HEIGHT,
@@ -23,7 +24,7 @@ function optionsFor(element, top, syncKey, onCursor) {
     bands: [{ series: [2, 3], fill: band }],
     series: [
       {},
-      { stroke: line, width: 1.5, points: { show: false } },
+      { stroke: line, width: 1.5, fill: area, points: { show: false } },
       { stroke: "transparent", points: { show: false } },
       { stroke: "transparent", points: { show: false } },
     ],
