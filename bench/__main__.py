@@ -14,6 +14,7 @@ from bench.agent_cost import agent, real_agent
 from bench.connect import connect
 from bench.delivery import fleet, freshness
 from bench.history import history
+from bench.page import page
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.start import start
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "fleet": fleet,
     "agent": agent,
     "history": history,
+    "page": page,
 }
 
 

@@ -169,12 +169,14 @@ class CommandDesk:
         """Return a command's record, None where there is none. Raises StoreError."""
         return self._ledger.get(command_id)
 
-    def recent(self, limit: int = 50, before: float | None = None, worker_id: str | None = None) -> list[CommandRecord]:
+    def recent(
+        self, limit: int = 50, before: float | None = None, worker_id: str | None = None, text: str | None = None
+    ) -> list[CommandRecord]:
         """Return records, newest first, created before `before`, with this worker among the targets.
 
-        Raises StoreError.
+        `text` is looked for in the command and its author's name, in capitals or not. Raises StoreError.
         """
-        return self._ledger.recent(limit, before, worker_id)
+        return self._ledger.recent(limit, before, worker_id, text)
 
     def output(self, command_id: str, worker_id: str) -> list[OutputChunk]:
         """Return a target's output so far, or as it was stored; 1 MiB at most. Raises StoreError."""

@@ -112,15 +112,17 @@ class Ledger:
                 return command.record()
         return self._store.get(command_id)
 
-    def recent(self, limit: int, before: float | None, worker_id: str | None) -> list[CommandRecord]:
+    def recent(self, limit: int, before: float | None, worker_id: str | None, text: str | None) -> list[CommandRecord]:
         """Return records, newest first. Raises StoreError."""
         with self.lock:
             live = [
                 command.record()
                 for command in self._running.values()
-                if (before is None or command.created < before) and (worker_id is None or worker_id in command.targets)
+                if (before is None or command.created < before)
+                and (worker_id is None or worker_id in command.targets)
+                and (not text or text.lower() in f"{command.command}\n{command.by or ''}".lower())
             ]
-        found = {record.id: record for record in self._store.recent(limit, before, worker_id)}
+        found = {record.id: record for record in self._store.recent(limit, before, worker_id, text)}
         found.update({record.id: record for record in live})
         return sorted(found.values(), key=lambda record: record.created, reverse=True)[:limit]
 

@@ -23,6 +23,7 @@ from webui.sessions import Visitor
 blueprint = flask.Blueprint("api_commands", __name__, url_prefix="/api/v1/commands")
 
 MOST_LISTED = 200
+MOST_SEARCHED = 200  # characters
 MOST_OUTPUTS_AT_ONCE = 50
 MOST_WORKERS_AT_ONCE = 10_000
 
@@ -59,11 +60,12 @@ class CommandView(msgspec.Struct, frozen=True):
 @blueprint.get("")
 @needs(Role.VIEWER)
 def commands() -> Any:
-    """Return recent commands, newest first: `?limit=`, `?before=` (a time), `?worker=` (an id)."""
+    """Return recent commands, newest first: `?limit=`, `?before=` (a time), `?worker=` (an id), `?q=` (text)."""
     arguments = flask.request.args
     limit = min(max(arguments.get("limit", 50, int), 1), MOST_LISTED)
     before, worker_id = arguments.get("before", None, float), arguments.get("worker")
-    records = context().master.commands.recent(limit, before, worker_id)
+    text = arguments.get("q", "")[:MOST_SEARCHED] or None
+    records = context().master.commands.recent(limit, before, worker_id, text)
     return answer({"time": time.time(), "commands": [summary_of(record, worker_id) for record in records]})
 
 

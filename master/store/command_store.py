@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, Select, delete, or_, select
 
 from master.records import CommandRecord, OutputChunk, TargetRecord
 from master.store.engine import Store, give_space_back
@@ -76,8 +76,12 @@ class CommandStore:
         """Return all commands that have not ended, oldest first. Raises StoreError."""
         return self._records(_commands().where(CommandRow.ended.is_(None)).order_by(CommandRow.created))
 
-    def recent(self, limit: int, before: float | None = None, worker_id: str | None = None) -> list[CommandRecord]:
+    def recent(
+        self, limit: int, before: float | None = None, worker_id: str | None = None, text: str | None = None
+    ) -> list[CommandRecord]:
         """Return commands, newest first, created before `before`, with this worker among the targets.
+
+        `text` is looked for in the command and its author's name, in capitals or not.
 
         Raises StoreError.
         """
@@ -86,6 +90,9 @@ class CommandStore:
             query = query.where(CommandRow.created < before)
         if worker_id is not None:
             query = query.where(CommandRow.id.in_(select(TargetRow.command_id).where(TargetRow.worker_id == worker_id)))
+        if text:
+            matches = [column.icontains(text, autoescape=True) for column in (CommandRow.command, CommandRow.by)]
+            query = query.where(or_(*matches))
         return self._records(query)
 
     def output(self, command_id: str, worker_id: str) -> list[OutputChunk]:

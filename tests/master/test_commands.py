@@ -241,6 +241,8 @@ def test_recent_commands_come_newest_first_by_worker_and_by_time(master: Master,
     assert [each.command for each in master.commands.recent(limit=2)] == ["three", "two"]
     assert [each.command for each in master.commands.recent(before=third.created)] == ["two", "one"]
     assert [each.command for each in master.commands.recent(worker_id="w1")] == ["three", "one"]
+    assert [each.command for each in master.commands.recent(text="TH")] == ["three"]
+    assert master.commands.recent(text="%") == []
     assert [each.command for each in master.commands.recent(worker_id="w2", before=third.created)] == ["two"]
     assert master.commands.recent(worker_id="w9") == []
     assert second.targets[0].worker_id == "w2"

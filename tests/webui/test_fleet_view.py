@@ -209,7 +209,7 @@ def test_keys_search_step_select_and_explain_themselves(tab: Page, page: Running
 
     tab.keyboard.press("?")
 
-    expect(tab.get_by_role("dialog")).to_contain_text("search the fleet")
+    expect(tab.get_by_role("dialog")).to_contain_text("next, previous row")
 
 
 def test_light_and_dark_are_chosen_by_hand_and_stay(tab: Page, page: RunningPage) -> None:

@@ -117,3 +117,19 @@ def test_a_command_for_many_workers_asks_first(tab: Page, page: RunningPage, wor
     dialog.get_by_role("button", name="Run on 11").click()
 
     assert {double.next_command().command for double in doubles} == {"reboot"}
+
+
+def test_commands_are_found_by_their_text_and_author(tab: Page, page: RunningPage, worker: Workers, live: Live) -> None:
+    double = worker("history", [idle(0)])
+    client = live("olaf")
+    for text in ("df -h /scratch", "uptime"):
+        (command,) = sent(client, [double], text)
+        double.end(command, 0)
+    tab.goto(f"{page.address}/commands")
+    tab.get_by_label("Search commands").fill("SCRATCH")
+    listed = tab.locator(".command-list li")
+    expect(listed).to_have_count(1)
+    expect(listed).to_contain_text("df -h /scratch")
+
+    tab.get_by_label("Search commands").fill("100%")
+    expect(tab.get_by_text("No command matches")).to_be_visible()

@@ -44,7 +44,7 @@ export function ProcessTable({ gpus }) {
   function sortBy({ name, isDescending = false }) {
     setSort({ name, descending: sort.name === name ? !sort.descending : isDescending });
   }
-  return html`<div class="scrolls" tabindex="0" role="region" aria-label="Processes">
+  return html`<div class="scrolls" tabindex="0" role="region" aria-label="Table of processes">
     <table class="small-table processes">
       <thead>
         <tr>${COLUMNS.map((column) => html`<${Heading} key=${column.name} column=${column} sort=${sort} onSort=${sortBy} />`)}</tr>

@@ -4,7 +4,7 @@ import { go } from "./router.js";
 import { state, update } from "./store.js";
 
 export const KEYS = [
-  ["/", "search the fleet"],
+  ["/", "search"],
   ["j, k", "next, previous row"],
   ["x", "select the row"],
   ["Enter", "open what has the focus"],
@@ -23,7 +23,7 @@ function isField(element) {
 }
 
 function search() {
-  if (state.route.view !== "fleet") go("/");
+  if (document.getElementById("search") === null) go("/");
   requestAnimationFrame(() => document.getElementById("search")?.focus());
 }
 
