@@ -38,6 +38,9 @@ bench: .venv/.test
 .venv/.test: requirements/test.txt pyproject.toml scripts/install
 	@scripts/install test
 
+screenshots: .venv/.test
+	.venv/bin/python scripts/screenshots $(ARGS)
+
 # Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses.
 lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \

@@ -1,7 +1,7 @@
 // Keeps the store's fleet and worker up to date from what the server pushes.
 
 import { learnTime } from "./clock.js";
-import { keepSample } from "./history.js";
+import { forgetSamples, keepSample } from "./history.js";
 import { socket, watch } from "./live.js";
 import { state, update } from "./store.js";
 
@@ -24,6 +24,7 @@ export function watchWorker(id) {
   });
   return () => {
     stop();
+    forgetSamples(id);
     update({ worker: null });
   };
 }

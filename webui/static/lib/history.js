@@ -51,6 +51,11 @@ export function keepSample(worker, received, metrics) {
   for (const listener of [...listeners]) listener(worker);
 }
 
+/** Let go of a worker's points: the server has them. */
+export function forgetSamples(worker) {
+  for (const key of [...live.keys()]) if (key.startsWith(`${worker} `)) live.delete(key);
+}
+
 async function fetchStored(worker, uuid, metrics, seconds) {
   const until = serverNow();
   const query = new URLSearchParams({ metric: metrics.join(","), from: until - seconds, to: until, points: POINTS });
