@@ -2,14 +2,12 @@
 
 import { toggle } from "../lib/actions.js";
 import { isHeldIdle, occupation } from "../lib/fleet.js";
-import { bytes, celsius, NONE, percent, share, watts } from "../lib/format.js";
+import { NONE } from "../lib/format.js";
 import { html, memo } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
-import { Age } from "./age.js";
-import { Meter } from "./meter.js";
+import { ReadingCells } from "./reading-cells.js";
 import { RunField } from "./run-field.js";
 import { StateBadge } from "./state-badge.js";
-import { HOT_FROM_C } from "./worker-row.js";
 
 /** Return the card's state as a badge names it. */
 function stateOf(row, gpu) {
@@ -21,7 +19,6 @@ function stateOf(row, gpu) {
 
 export const CardRow = memo(function CardRow({ row, gpu, index, selected, hasRun, mayRun, shown }) {
   const [state, word] = stateOf(row, gpu);
-  const memory = share(gpu.memory_used_bytes, gpu.memory_total_bytes);
   const users = gpu.users.join(", ") || (gpu.processes > 0 ? "not known" : NONE);
   return html`<div class="row row-card row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
     ${hasRun &&
@@ -36,22 +33,15 @@ export const CardRow = memo(function CardRow({ row, gpu, index, selected, hasRun
       <span class="card-name" title=${gpu.uuid}>GPU ${gpu.index ?? NONE} <span class="quiet">${gpu.name ?? gpu.uuid}</span></span>
     </div>
     ${shown.has("users") && html`<div class="cell cell-users" role="cell"><span class="occupants" title=${users}>${users}</span></div>`}
-    ${shown.has("utilization") &&
-    html`<div class="cell cell-utilization reading" role="cell">
-      <span>${percent(gpu.utilization_percent)}</span>
-      <${Meter} value=${gpu.utilization_percent} label=${`utilization ${percent(gpu.utilization_percent)}`} />
-    </div>`}
-    ${shown.has("memory") &&
-    html`<div class="cell cell-memory reading" role="cell">
-      <span title=${`of ${bytes(gpu.memory_total_bytes)}`}>${bytes(gpu.memory_used_bytes)}</span>
-      <${Meter} value=${memory} label=${`memory ${percent(memory)}`} tone="memory" />
-    </div>`}
-    ${shown.has("temperature") &&
-    html`<div class="cell cell-temperature reading ${gpu.temperature_c >= HOT_FROM_C ? "is-hot" : ""}" role="cell">
-      ${celsius(gpu.temperature_c)}
-    </div>`}
-    ${shown.has("power") && html`<div class="cell cell-power reading" role="cell">${watts(gpu.power_w)}</div>`}
-    ${shown.has("seen") && html`<div class="cell cell-seen" role="cell"><${Age} at=${row.last_seen} /></div>`}
+    <${ReadingCells}
+      shown=${shown}
+      utilization=${gpu.utilization_percent}
+      memoryUsed=${gpu.memory_used_bytes}
+      memoryTotal=${gpu.memory_total_bytes}
+      temperature=${gpu.temperature_c}
+      power=${gpu.power_w}
+      seen=${row.last_seen}
+    />
     ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
 });

@@ -19,7 +19,7 @@ import { html, memo } from "../lib/html.js";
 import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 import { StateBadge } from "./state-badge.js";
-import { HOT_FROM_C } from "./worker-row.js";
+import { HOT_FROM_C } from "./reading-cells.js";
 
 const HOTTEST_C = 100;
 const STATE_WORDS = { ok: "ok", lost: "lost", asleep: "asleep", error: "error" };

@@ -4,7 +4,7 @@ import { STATE_WORDS } from "../lib/fleet.js";
 import { bytes, celsius, NONE, number, percent, share, watts } from "../lib/format.js";
 import { html, memo } from "../lib/html.js";
 import { Meter } from "./meter.js";
-import { HOT_FROM_C } from "./worker-row.js";
+import { HOT_FROM_C } from "./reading-cells.js";
 
 function Tile({ label, value, children, title }) {
   return html`<div class="tile" title=${title}>

@@ -2,21 +2,16 @@
 // has columns for running commands; `mayRun`: they may be run on this worker.
 
 import { toggle } from "../lib/actions.js";
-import { bytes, celsius, percent, share, watts } from "../lib/format.js";
 import { html, memo } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
-import { Age } from "./age.js";
 import { GpuStrip } from "./gpu-strip.js";
 import { Labels } from "./labels.js";
-import { Meter } from "./meter.js";
 import { FreeCards, Users } from "./occupants.js";
+import { ReadingCells } from "./reading-cells.js";
 import { RunField } from "./run-field.js";
 import { StateBadge } from "./state-badge.js";
 
-export const HOT_FROM_C = 85;
-
 export const WorkerRow = memo(function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
-  const memory = share(row.memory_used_bytes, row.memory_total_bytes);
   const problem = row.problems.join("\n");
   return html`<div class="row row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
     ${hasRun &&
@@ -40,22 +35,15 @@ export const WorkerRow = memo(function WorkerRow({ row, index, selected, hasRun,
     </div>
     ${shown.has("free") && html`<div class="cell cell-free" role="cell"><${FreeCards} row=${row} /></div>`}
     ${shown.has("users") && html`<div class="cell cell-users" role="cell"><${Users} row=${row} /></div>`}
-    ${shown.has("utilization") &&
-    html`<div class="cell cell-utilization reading" role="cell">
-      <span>${percent(row.utilization_percent)}</span>
-      <${Meter} value=${row.utilization_percent} label=${`utilization ${percent(row.utilization_percent)}`} />
-    </div>`}
-    ${shown.has("memory") &&
-    html`<div class="cell cell-memory reading" role="cell">
-      <span title=${`of ${bytes(row.memory_total_bytes)}`}>${bytes(row.memory_used_bytes)}</span>
-      <${Meter} value=${memory} label=${`memory ${percent(memory)}`} tone="memory" />
-    </div>`}
-    ${shown.has("temperature") &&
-    html`<div class="cell cell-temperature reading ${row.hottest_c >= HOT_FROM_C ? "is-hot" : ""}" role="cell">
-      ${celsius(row.hottest_c)}
-    </div>`}
-    ${shown.has("power") && html`<div class="cell cell-power reading" role="cell">${watts(row.power_w)}</div>`}
-    ${shown.has("seen") && html`<div class="cell cell-seen" role="cell"><${Age} at=${row.last_seen} /></div>`}
+    <${ReadingCells}
+      shown=${shown}
+      utilization=${row.utilization_percent}
+      memoryUsed=${row.memory_used_bytes}
+      memoryTotal=${row.memory_total_bytes}
+      temperature=${row.hottest_c}
+      power=${row.power_w}
+      seen=${row.last_seen}
+    />
     ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
 });
