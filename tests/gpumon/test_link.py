@@ -110,7 +110,7 @@ def test_messages_of_qos_1_wait_for_the_connection_and_arrive_in_order(tmp_path:
         with mosquitto(tmp_path, port):
             listener = Listener(port, "q/#")
             with _running(listener.link):
-                assert listener.link.wait_connected(10)
+                eventually(lambda: listener.link.is_listening)
                 eventually(lambda: len(listener.payloads("q/1")) >= 50, timeout_s=15)
                 assert listener.payloads("q/1") == [str(n).encode() for n in range(50)]
                 eventually(lambda: all(delivery.is_acknowledged for delivery in deliveries))
@@ -150,7 +150,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_the_will_is_published_when_the_process_is_killed(mosquitto_port: int) -> None:
     listener = Listener(mosquitto_port, "w/#")
     with _running(listener.link):
-        assert listener.link.wait_connected(10)
+        eventually(lambda: listener.link.is_listening)
         ended = subprocess.run([sys.executable, "-c", _KILLED_CLIENT, str(mosquitto_port)], timeout=30, check=False)
         assert ended.returncode == -signal.SIGKILL
         eventually(lambda: listener.payloads("w/status") == [b"online", b"offline"])
@@ -159,7 +159,7 @@ def test_the_will_is_published_when_the_process_is_killed(mosquitto_port: int) -
 def test_a_clean_stop_discards_the_will(mosquitto_port: int) -> None:
     listener = Listener(mosquitto_port, "w/#")
     with _running(listener.link):
-        assert listener.link.wait_connected(10)
+        eventually(lambda: listener.link.is_listening)
         link = MqttLink(_address(mosquitto_port), "polite", will=Will("w/status", b"offline"))
         with _running(link):
             assert link.wait_connected(10)

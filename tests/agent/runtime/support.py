@@ -89,7 +89,7 @@ class Observer:
 
     def __enter__(self) -> Observer:
         self.link.start()
-        assert self.link.wait_connected(10)
+        eventually(lambda: self.link.is_listening)
         return self
 
     def __exit__(self, *_: object) -> None:
