@@ -203,7 +203,7 @@ def test_keys_search_step_select_and_explain_themselves(tab: Page, page: Running
     expect(tab.get_by_label("Search workers")).to_be_focused()
     tab.keyboard.press("Escape")
     tab.keyboard.press("j")
-    tab.keyboard.press("j")
+    tab.keyboard.press("ArrowDown")
     tab.keyboard.press("x")
     expect(tab.locator(".selection")).to_contain_text("find-b-x")
 

@@ -5,7 +5,7 @@ import { state, update } from "./store.js";
 
 export const KEYS = [
   ["/", "search"],
-  ["j, k", "next, previous row"],
+  ["j, k, ↓, ↑", "next, previous row"],
   ["x", "select the row"],
   ["Enter", "open what has the focus"],
   ["g f", "go to the fleet"],
@@ -50,11 +50,17 @@ const ACTIONS = {
   "g c": () => go("/commands"),
 };
 
+/** The arrows move between rows only from a row, since elsewhere they scroll. */
+function arrow(key) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[key];
+  return by !== undefined && document.activeElement.closest(".table-body .row") !== null ? () => step(by) : undefined;
+}
+
 function pressed(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && isField(event.target)) event.target.blur();
   if (isField(event.target) || document.querySelector("dialog[open]")) return;
-  const action = ACTIONS[`${before} ${event.key}`] ?? ACTIONS[event.key];
+  const action = ACTIONS[`${before} ${event.key}`] ?? ACTIONS[event.key] ?? arrow(event.key);
   before = event.key;
   if (action === undefined) return;
   event.preventDefault();
