@@ -1,7 +1,7 @@
 // One line of the audit: when, who, from where, what, and the rest on demand.
 
 import { clockTime } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { commandPath } from "../lib/router.js";
 
 const WORDS = {
@@ -57,7 +57,7 @@ function whoOf({ who, origin }) {
   return who ?? (origin === "master" ? "gpumon" : "unknown");
 }
 
-export const AuditRow = memo(function AuditRow({ entry }) {
+export function AuditRow({ entry }) {
   const details = Object.entries(entry.detail).filter(([, value]) => value !== null && value !== 0);
   return html`<li>
     <span class="entry-name audit-what">
@@ -80,4 +80,4 @@ export const AuditRow = memo(function AuditRow({ entry }) {
       </dl>
     </details>`}
   </li>`;
-});
+}

@@ -3,7 +3,7 @@
 import { toggle } from "../lib/actions.js";
 import { isHeldIdle, occupation } from "../lib/fleet.js";
 import { NONE } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
 import { ReadingCells } from "./reading-cells.js";
 import { RunField } from "./run-field.js";
@@ -17,7 +17,7 @@ function stateOf(row, gpu) {
   return isHeldIdle(gpu) ? ["held", "held, idle"] : ["busy"];
 }
 
-export const CardRow = memo(function CardRow({ row, gpu, index, selected, hasRun, mayRun, shown }) {
+export function CardRow({ row, gpu, index, selected, hasRun, mayRun, shown }) {
   const [state, word] = stateOf(row, gpu);
   const users = gpu.users.join(", ") || (gpu.processes > 0 ? "not known" : NONE);
   return html`<div class="row row-card row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
@@ -44,4 +44,4 @@ export const CardRow = memo(function CardRow({ row, gpu, index, selected, hasRun
     />
     ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
-});
+}

@@ -1,7 +1,7 @@
 // Commands in a list: what, who, when, and how it went.
 
 import { clockTime } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { commandPath } from "../lib/router.js";
 import { StateBadge } from "./state-badge.js";
 
@@ -22,7 +22,7 @@ function Outcome({ command }) {
     .map(([state, count, word]) => html`<${StateBadge} key=${word} state=${state} word=${`${count} ${word}`} />`);
 }
 
-export const CommandList = memo(function CommandList({ commands }) {
+export function CommandList({ commands }) {
   if (commands.length === 0) return html`<p class="quiet">No command has been run yet.</p>`;
   return html`<ul class="command-list">
     ${commands.map(
@@ -33,4 +33,4 @@ export const CommandList = memo(function CommandList({ commands }) {
       </li>`,
     )}
   </ul>`;
-});
+}

@@ -1,7 +1,7 @@
 // What happened to a worker, newest first.
 
 import { clockTime } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 
 const KINDS = {
   xid: "XID",
@@ -13,7 +13,7 @@ const KINDS = {
   joined: "joined",
 };
 
-export const EventList = memo(function EventList({ events, gpus }) {
+export function EventList({ events, gpus }) {
   if (events.length === 0) return html`<p class="quiet">Nothing has happened.</p>`;
   const indexes = new Map(gpus.map((gpu) => [gpu.uuid, gpu.index]));
   const named = (uuid) => (indexes.get(uuid) === undefined || indexes.get(uuid) === null ? uuid : `GPU ${indexes.get(uuid)}`);
@@ -26,4 +26,4 @@ export const EventList = memo(function EventList({ events, gpus }) {
       </li>`,
     )}
   </ol>`;
-});
+}

@@ -4,7 +4,7 @@ import { cardsOf, totals } from "../lib/fleet.js";
 import { METRICS } from "../lib/fleet_view.js";
 import { plural } from "../lib/format.js";
 import { ENDS } from "../lib/heat.js";
-import { html, memo, useMemo } from "../lib/html.js";
+import { html, useMemo } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
 import { HeatMap } from "./heat-map.js";
 
@@ -17,7 +17,7 @@ function Legend({ metric, hasAbsent }) {
   </span>`;
 }
 
-export const FleetMap = memo(function FleetMap({ rows, query }) {
+export function FleetMap({ rows, query }) {
   const metric = useStore((state) => state.metric);
   const isLarge = useStore((state) => state.isMapLarge);
   const cards = useMemo(() => rows.flatMap(cardsOf), [rows]);
@@ -38,4 +38,4 @@ export const FleetMap = memo(function FleetMap({ rows, query }) {
     </div>
     <${HeatMap} rows=${rows} cards=${cards} metric=${metric} query=${query} isLarge=${isLarge} label=${label} />
   </section>`;
-});
+}

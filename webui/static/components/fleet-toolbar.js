@@ -2,7 +2,7 @@
 
 import { sortBy } from "../lib/actions.js";
 import { labelNames, STATE_WORDS } from "../lib/fleet.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
 import { AddWorker } from "./add-worker.js";
 import { COLUMNS } from "./columns.js";
@@ -92,7 +92,7 @@ function ColumnMenu({ mayRun }) {
   </details>`;
 }
 
-export const FleetToolbar = memo(function FleetToolbar({ rows, counts, told, mayRun }) {
+export function FleetToolbar({ rows, counts, told, mayRun }) {
   const sort = useStore((state) => state.sort);
   const isAdmin = useStore((state) => state.session.role === "admin");
   return html`<div class="toolbar">
@@ -114,4 +114,4 @@ export const FleetToolbar = memo(function FleetToolbar({ rows, counts, told, may
     </span>
     ${isAdmin && html`<${AddWorker} />`}
   </div>`;
-});
+}

@@ -15,7 +15,7 @@ import {
   watts,
 } from "../lib/format.js";
 import { useHistory } from "../lib/history.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 import { StateBadge } from "./state-badge.js";
@@ -115,7 +115,7 @@ function Gauges({ worker, gpu, range }) {
   </div>`;
 }
 
-export const GpuCard = memo(function GpuCard({ worker, gpu, inventory, range, isOpen, onToggle }) {
+export function GpuCard({ worker, gpu, inventory, range, isOpen, onToggle }) {
   const migDevices = gpu.mig_devices ?? [];
   const held = gpu.throttle_reasons?.filter((reason) => reason !== "gpu_idle") ?? [];
   const users = [...new Set((gpu.processes ?? []).map((process) => process.user ?? "not known"))];
@@ -134,4 +134,4 @@ export const GpuCard = memo(function GpuCard({ worker, gpu, inventory, range, is
       <${Readings} entries=${details(gpu, inventory)} />
     </details>
   </article>`;
-});
+}

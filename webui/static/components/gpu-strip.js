@@ -1,6 +1,6 @@
 // A cell per card: its number, coloured by how busy it is; what it is and whose, in its title.
 
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { bytes, celsius, percent } from "../lib/format.js";
 
 const LEVELS = [5, 30, 60, 90];
@@ -24,16 +24,16 @@ function classOf(gpu) {
   return shown === 0 && gpu.processes > 0 ? "level-0 cell-held" : `level-${shown}`;
 }
 
-const GpuCell = memo(function GpuCell({ gpu }) {
+function GpuCell({ gpu }) {
   const title = titleOf(gpu);
   return html`<span class="gpu-cell ${classOf(gpu)}" title=${title} role="img" aria-label=${title}>
     ${gpu.state === "lost" ? "×" : (gpu.index ?? "–")}
   </span>`;
-});
+}
 
-export const GpuStrip = memo(function GpuStrip({ gpus }) {
+export function GpuStrip({ gpus }) {
   const size = gpus.length > 16 ? "small" : "usual";
   return html`<span class="gpu-strip gpu-strip-${size}">
     ${gpus.map((gpu) => html`<${GpuCell} key=${gpu.uuid} gpu=${gpu} />`)}
   </span>`;
-});
+}

@@ -3,7 +3,7 @@
 import { select } from "../lib/actions.js";
 import { totals } from "../lib/fleet.js";
 import { percent, plural } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { mayCommand } from "../lib/permissions.js";
 import { state, update } from "../lib/store.js";
 
@@ -13,7 +13,7 @@ function flip(value) {
   update({ folded });
 }
 
-export const GroupRow = memo(function GroupRow({ group, index, selected, session, hasRun }) {
+export function GroupRow({ group, index, selected, session, hasRun }) {
   const { label, value, rows, isFolded } = group;
   const ids = hasRun ? rows.filter((row) => mayCommand(session, row.labels)).map((row) => row.id) : [];
   const all = ids.length > 0 && ids.every((id) => selected.has(id));
@@ -41,4 +41,4 @@ export const GroupRow = memo(function GroupRow({ group, index, selected, session
       </span>
     </div>
   </div>`;
-});
+}

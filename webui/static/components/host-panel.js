@@ -2,13 +2,13 @@
 
 import { bytes, bytesPerSecond, duration, number, part, percent } from "../lib/format.js";
 import { useHistory } from "../lib/history.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 
 const PLOTTED = ["cpu_percent", "memory_used_bytes", "network_rx_bytes_per_s", "network_tx_bytes_per_s"];
 
-export const HostPanel = memo(function HostPanel({ worker, host, range }) {
+export function HostPanel({ worker, host, range }) {
   const history = useHistory(worker, null, PLOTTED, range);
   if (host === null) return html`<p class="quiet">No host readings.</p>`;
   const shared = { history, sync: worker };
@@ -49,4 +49,4 @@ export const HostPanel = memo(function HostPanel({ worker, host, range }) {
         ["Up for", duration(host.uptime_s)],
       ]}
     />`;
-});
+}

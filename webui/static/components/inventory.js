@@ -1,12 +1,12 @@
 // What a worker is made of.
 
 import { bytes, duration, NONE, number } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { Readings } from "./readings.js";
 
 const COMMANDS = { any: "any", listed: "those on its list", none: "none" };
 
-export const Inventory = memo(function Inventory({ info }) {
+export function Inventory({ info }) {
   if (info === null) return html`<p class="quiet">No inventory has arrived.</p>`;
   return html`<${Readings}
     entries=${[
@@ -24,4 +24,4 @@ export const Inventory = memo(function Inventory({ info }) {
       ["Takes commands", COMMANDS[info.commands] ?? info.commands],
     ]}
   />`;
-});
+}

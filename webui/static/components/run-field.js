@@ -1,10 +1,10 @@
 // A command field for one worker, with Run. What was typed stays when its row scrolls out of sight and back.
 
 import { draft, run } from "../lib/actions.js";
-import { html, memo, useState } from "../lib/html.js";
+import { html, useState } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
 
-export const RunField = memo(function RunField({ workerId }) {
+export function RunField({ workerId }) {
   const text = useStore((state) => state.drafts.get(workerId) ?? "");
   const [sending, setSending] = useState(false);
 
@@ -29,4 +29,4 @@ export const RunField = memo(function RunField({ workerId }) {
     />
     <button class="button" disabled=${sending || !text.trim()}>Run</button>
   </form>`;
-});
+}

@@ -1,7 +1,7 @@
 // A worker's or command target's state: shape, word and colour, so that none has to be told by colour alone.
 
 import { STATE_WORDS } from "../lib/fleet.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 
 const DISC = html`<circle cx="6" cy="6" r="5" />`;
 const RING = html`<circle cx="6" cy="6" r="4" class="outlined" />`;
@@ -37,10 +37,10 @@ const SHAPES = {
   unknown: [RING, "quiet"],
 };
 
-export const StateBadge = memo(function StateBadge({ state, word }) {
+export function StateBadge({ state, word }) {
   const [shape, tone] = SHAPES[state] ?? SHAPES.unknown;
   return html`<span class="state tone-${tone}">
     <svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">${shape}</svg>
     <span>${word ?? STATE_WORDS[state] ?? state}</span>
   </span>`;
-});
+}

@@ -3,17 +3,17 @@
 import { cancel } from "../lib/actions.js";
 import { isUnfinished, openTarget } from "../lib/commands.js";
 import { duration } from "../lib/format.js";
-import { html, memo, useLayoutEffect, useRef } from "../lib/html.js";
+import { html, useLayoutEffect, useRef } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
 import { StateBadge } from "./state-badge.js";
 
 const NEAR_END_PX = 24;
 
-const Piece = memo(function Piece({ stream, text }) {
+function Piece({ stream, text }) {
   return html`<span class="output-${stream}">${text}</span>`;
-});
+}
 
-const Screen = memo(function Screen({ screen, label }) {
+function Screen({ screen, label }) {
   const box = useRef(null);
   const follows = useRef(true);
   useLayoutEffect(() => {
@@ -29,14 +29,14 @@ const Screen = memo(function Screen({ screen, label }) {
     html`<span class="output-note">[earlier output is in the download]${"\n"}</span>`}${screen.pieces.map(
       ({ key, stream, text }) => html`<${Piece} key=${key} stream=${stream} text=${text} />`,
     )}</pre>`;
-});
+}
 
 function ending(target) {
   if (target.state === "finished") return target.exit_code === 0 ? "exit 0" : `exit ${target.exit_code ?? "unknown"}`;
   return target.problem ?? "";
 }
 
-export const TargetOutput = memo(function TargetOutput({ commandId, target, isOpen, output, mayRun }) {
+export function TargetOutput({ commandId, target, isOpen, output, mayRun }) {
   const failed = target.state === "finished" && target.exit_code !== 0;
   const hasOutput = output !== undefined && output.screen.pieces.length > 0;
   return html`<li class="target" data-worker=${target.worker_id} data-state=${target.state}>
@@ -65,4 +65,4 @@ export const TargetOutput = memo(function TargetOutput({ commandId, target, isOp
     html`<p class="quiet output-none">${output?.phase !== "ready" ? "Reading…" : isUnfinished(target) ? "No output yet." : "No output."}</p>`}
     ${isOpen && target.truncated && html`<p class="quiet output-none">Cut: the worker stopped publishing output at its limit.</p>`}
   </li>`;
-});
+}

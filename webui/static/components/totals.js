@@ -2,7 +2,7 @@
 
 import { STATE_WORDS } from "../lib/fleet.js";
 import { bytes, celsius, NONE, number, percent, share, watts } from "../lib/format.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { Meter } from "./meter.js";
 import { HOT_FROM_C } from "./reading-cells.js";
 
@@ -18,7 +18,7 @@ function others(states) {
   return told.map(([name, word]) => `${states[name]} ${word}`).join(" · ") || "all online";
 }
 
-export const Totals = memo(function Totals({ sum }) {
+export function Totals({ sum }) {
   const memory = share(sum.memoryUsed, sum.memoryTotal);
   const absent = sum.gpus.absent ? ` · ${sum.gpus.absent} absent` : "";
   const held = sum.gpus.held ? ` · ${sum.gpus.held} held idle` : "";
@@ -44,4 +44,4 @@ export const Totals = memo(function Totals({ sum }) {
       ${sum.hottest ? `${sum.hottest.worker} · GPU ${sum.hottest.index ?? NONE}` : NONE}
     <//>
   </dl>`;
-});
+}

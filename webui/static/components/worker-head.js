@@ -1,11 +1,11 @@
 // A worker's name and state, and what is wrong with it.
 
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { Age } from "./age.js";
 import { Labels } from "./labels.js";
 import { StateBadge } from "./state-badge.js";
 
-export const WorkerHead = memo(function WorkerHead({ row, info }) {
+export function WorkerHead({ row, info }) {
   const hostname = row.hostname !== null && row.hostname !== row.id ? row.hostname : null;
   return html`<header class="worker-head">
     <nav class="crumbs" aria-label="Where this is"><a href="/">Fleet</a></nav>
@@ -23,4 +23,4 @@ export const WorkerHead = memo(function WorkerHead({ row, info }) {
       ${row.problems.map((problem) => html`<li key=${problem}>${problem}</li>`)}
     </ul>`}
   </header>`;
-});
+}

@@ -1,8 +1,8 @@
-// One worker in the fleet's table. It is drawn again only when its own row, or its tick, is another. `hasRun`: the table
-// has columns for running commands; `mayRun`: they may be run on this worker.
+// One worker in the fleet's table. `hasRun`: the table has columns for running commands; `mayRun`: they may be run on this
+// worker.
 
 import { toggle } from "../lib/actions.js";
-import { html, memo } from "../lib/html.js";
+import { html } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
 import { GpuStrip } from "./gpu-strip.js";
 import { Labels } from "./labels.js";
@@ -11,7 +11,7 @@ import { ReadingCells } from "./reading-cells.js";
 import { RunField } from "./run-field.js";
 import { StateBadge } from "./state-badge.js";
 
-export const WorkerRow = memo(function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
+export function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
   const problem = row.problems.join("\n");
   return html`<div class="row row-${row.state} ${selected ? "row-selected" : ""}" role="row" aria-rowindex=${index + 2}>
     ${hasRun &&
@@ -46,4 +46,4 @@ export const WorkerRow = memo(function WorkerRow({ row, index, selected, hasRun,
     />
     ${shown.has("run") && html`<div class="cell cell-run" role="cell">${mayRun && html`<${RunField} workerId=${row.id} />`}</div>`}
   </div>`;
-});
+}
