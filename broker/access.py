@@ -12,23 +12,12 @@ from collections.abc import Callable, Mapping
 
 from gpumon.errors import InvalidTopicError
 from gpumon.roles import Principal, Role
-from gpumon.topics import Channel, Topics
-
-DISCOVERY_BASE = "homeassistant"
-HOME_ASSISTANT_STATUS = f"{DISCOVERY_BASE}/status"
+from gpumon.topics import DISCOVERY_BASE, FROM_WORKER, HOME_ASSISTANT_STATUS, Channel, Topics, discovery
 
 LabelsOf = Callable[[str], "Mapping[str, str] | None"]
 
-_FROM_WORKER = frozenset(
-    {
-        Channel.STATUS.value,
-        Channel.INFO.value,
-        Channel.METRICS.value,
-        Channel.EVENT.value,
-        Channel.OUTPUT.value,
-        Channel.RESULT.value,
-    }
-)
+_FROM_WORKER = frozenset(channel.value for channel in FROM_WORKER)
+_CONFIG = "/config"
 _HIDDEN = frozenset({"join", "audit"})
 
 # `gpumon_a_b` may be worker `a_b` or a GPU `b` of worker `a`: so only an NVML UUID (`GPU-` or `MIG-` and 8-4-4-4-12
@@ -108,7 +97,7 @@ def _is_of_worker(name: str, topic: str, topics: Topics) -> bool:
     own = f"{topics.base}/{name}/"
     if topic.startswith(own):
         return topic[len(own) :] in _FROM_WORKER
-    start, end = f"{DISCOVERY_BASE}/device/gpumon_{name}", "/config"
+    start, end = discovery(name).removesuffix(_CONFIG), _CONFIG
     if not (topic.startswith(start) and topic.endswith(end)):
         return False
     if _GPU_SLUG.fullmatch(name, max(len(name) - _GPU_SLUG_LENGTH, 0)):

@@ -52,6 +52,19 @@ class Channel(Enum):
     RESULT = "cmd/result"
 
 
+# What a worker publishes; it reads its commands.
+FROM_WORKER = frozenset(Channel) - {Channel.COMMAND}
+
+# Home Assistant's own topics (MQTT discovery); they do not stand under gpumon's base.
+DISCOVERY_BASE = "homeassistant"
+HOME_ASSISTANT_STATUS = f"{DISCOVERY_BASE}/status"
+
+
+def discovery(worker_id: str, gpu: str = "") -> str:
+    """Return the topic on which a worker, or its card with this slug, is announced to Home Assistant."""
+    return f"{DISCOVERY_BASE}/device/gpumon_{worker_id}{f'_{gpu}' if gpu else ''}/config"
+
+
 _CHANNELS = {channel.value: channel for channel in Channel}
 
 

@@ -13,13 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gpumon.roles import Principal, Role
-from gpumon.topics import RESERVED_IDS, Channel, Topics
+from gpumon.topics import (
+    DISCOVERY_BASE,
+    FROM_WORKER,
+    HOME_ASSISTANT_STATUS,
+    RESERVED_IDS,
+    Channel,
+    Topics,
+    discovery,
+)
 from master.dynamic_security import Acl, RoleOfClient
 
-DISCOVERY_BASE = "homeassistant"
-HOME_ASSISTANT_STATUS = f"{DISCOVERY_BASE}/status"
-
-_FROM_WORKER = (Channel.STATUS, Channel.INFO, Channel.METRICS, Channel.EVENT, Channel.OUTPUT, Channel.RESULT)
 _GPU_UUID = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LAST = -2  # the plugin's own default for a role's priority is -1
 _WINS = 1
@@ -117,12 +121,11 @@ class ForeignRoles:
 
     def _worker(self, worker_id: str, told: Told) -> WantedClient:
         topics = self._topics
-        device = f"{DISCOVERY_BASE}/device/gpumon_{worker_id}"
         gpus = [uuid for uuid in told.gpus if _GPU_UUID.fullmatch(uuid)]
         slugs = {slug for uuid in gpus for slug in (uuid, uuid.lower().replace("-", "_"))}
         acls = (
-            _publish(*(topics.worker(worker_id, channel) for channel in _FROM_WORKER))
-            | _publish(f"{device}/config", *(f"{device}_{slug}/config" for slug in slugs))
+            _publish(*(topics.worker(worker_id, channel) for channel in FROM_WORKER))
+            | _publish(discovery(worker_id), *(discovery(worker_id, slug) for slug in slugs))
             | _read_exactly(topics.worker(worker_id, Channel.COMMAND))
             | _read_exactly(topics.worker(worker_id, Channel.STATUS))
         )

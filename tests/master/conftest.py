@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpumon.datafolder import DataFolder
+from master.account_directory import AccountDirectory
+from master.accounts import Accounts
 from master.master import Master
 from master.prepare import prepare
 from master.store.engine import Store
@@ -29,6 +31,22 @@ def store(data: DataFolder) -> Iterator[Store]:
     opened.start()
     yield opened
     opened.stop()
+
+
+@pytest.fixture
+def accounts(store: Store) -> Iterator[Accounts]:
+    """The accounts in that store."""
+    opened = Accounts(store)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def directory(data: DataFolder) -> Iterator[AccountDirectory]:
+    """Who may log in, as the broker asks it."""
+    opened = AccountDirectory(data)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import multiprocessing
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,20 +18,6 @@ from master.accounts import AccountError, Accounts, open_accounts
 from master.passwords import Passwords
 from master.prepare import prepare
 from master.store.engine import Store, StoreError
-
-
-@pytest.fixture
-def accounts(store: Store) -> Iterator[Accounts]:
-    opened = Accounts(store)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def directory(data: DataFolder) -> Iterator[AccountDirectory]:
-    opened = AccountDirectory(data)
-    yield opened
-    opened.close()
 
 
 def who(principal: Principal | None) -> tuple[str, Role] | None:

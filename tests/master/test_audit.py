@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -26,13 +25,6 @@ from tests.master.support import RESEARCH, Publisher, info, result, sample
 from tests.support import eventually
 
 CLI = Actor("root", "cli")
-
-
-@pytest.fixture
-def accounts(store: Store) -> Iterator[Accounts]:
-    opened = Accounts(store)
-    yield opened
-    opened.close()
 
 
 def entries(store: Store, action: str | None = None, **wanted: Any) -> list[AuditEntry]:

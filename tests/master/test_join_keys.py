@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
@@ -21,13 +20,6 @@ from master.store.models import AuditRow, table_of
 
 NONCE = "n" * 43
 EVE = Actor("eve", "cli")
-
-
-@pytest.fixture
-def accounts(store: Store) -> Iterator[Accounts]:
-    opened = Accounts(store)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, delete, insert, update
@@ -25,20 +24,6 @@ from master.store.writer import Writer
 from tests.support import eventually
 
 KEY = "gpj_a-join-key"
-
-
-@pytest.fixture
-def accounts(store: Store) -> Iterator[Accounts]:
-    opened = Accounts(store)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def directory(data: DataFolder) -> Iterator[AccountDirectory]:
-    opened = AccountDirectory(data)
-    yield opened
-    opened.close()
 
 
 def let_in(directory: AccountDirectory, name: str, secret: str) -> Principal:
