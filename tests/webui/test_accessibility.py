@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from gpumon.messages import GpuReading
 from tests.support import eventually
-from tests.webui.conftest import LiveClient, RunningPage
-from tests.webui.test_browser import DESKTOP, PHONE, browser, logged_in  # noqa: F401 - a fixture
+from tests.webui.browsing import DESKTOP, PHONE, logged_in
+from tests.webui.conftest import LiveClient
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, lost, mig, reading
 
 pytestmark = pytest.mark.browser
@@ -55,7 +56,7 @@ def shown(page: RunningPage) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def looked_at(
-    browser: Browser,  # noqa: F811 - the fixture imported above
+    browser: Browser,
     page: RunningPage,
     look: tuple[Literal["light", "dark"], ViewportSize],
 ) -> Iterator[Page]:
@@ -170,7 +171,7 @@ VIEWS = [
 
 @pytest.mark.parametrize("look", LOOKS, ids=["light", "dark", "phone"])
 def test_axe_finds_nothing_on_any_page(
-    browser: Browser,  # noqa: F811 - the fixture imported above
+    browser: Browser,
     page: RunningPage,
     shown: dict[str, str],
     look: tuple[Literal["light", "dark"], ViewportSize],

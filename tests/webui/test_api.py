@@ -10,7 +10,8 @@ import requests
 
 from gpumon.topics import Channel
 from tests.support import eventually
-from tests.webui.conftest import LiveClient, RunningPage
+from tests.webui.conftest import LiveClient
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import GIB, WorkerDouble, idle, lost, reading
 
 Workers = Callable[..., WorkerDouble]

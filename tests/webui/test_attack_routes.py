@@ -21,7 +21,8 @@ from gpumon.roles import Role
 from master.accounts import open_accounts
 from master.audit import BY_ITSELF
 from tests.support import eventually, mosquitto
-from tests.webui.conftest import PASSWORDS, LiveClient, RunningPage, form_token, serving, unstarted_app
+from tests.webui.conftest import LiveClient, serving, unstarted_app
+from tests.webui.running import PASSWORDS, RunningPage, form_token
 from tests.webui.worker_double import WorkerDouble, idle
 from webui.live import LiveNamespace
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
 from gpumon.messages import Event, Process
-from tests.browser import chromium
 from tests.support import eventually
-from tests.webui.conftest import PASSWORDS, RunningPage
+from tests.webui.browsing import PHONE, fits, logged_in, row_of, shown_names
+from tests.webui.running import PASSWORDS, RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, lost, mig, reading
 
 pytestmark = pytest.mark.browser
@@ -25,53 +23,6 @@ Open = Callable[..., Page]
 NONE = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 EVIL = "<img src=x onerror=alert(1)>"
-DESKTOP: ViewportSize = {"width": 1440, "height": 900}
-PHONE: ViewportSize = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium for all tests of this file."""
-    with chromium() as started:
-        yield started
-
-
-@contextmanager
-def logged_in(browser: Browser, page: RunningPage, name: str, viewport: ViewportSize = DESKTOP) -> Iterator[Page]:
-    """Give a browser's page in which this person is logged in; nothing in it may have failed in the end."""
-    context = browser.new_context(viewport=viewport)
-    cookies = [{"name": c.name, "value": c.value, "url": page.address} for c in page.session(name).cookies]
-    context.add_cookies(cookies)  # type: ignore[arg-type]
-    tab = context.new_page()
-    failures: list[str] = []
-    tab.on("pageerror", lambda error: failures.append(str(error)))
-    tab.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-    tab.on("dialog", lambda dialog: failures.append(f"a dialog said {dialog.message}"))
-    yield tab
-    context.close()
-    assert [text for text in failures if "WebSocket" not in text and "ERR_CONNECTION_" not in text] == []
-
-
-@pytest.fixture
-def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:
-    """An operator's page on a desk."""
-    with logged_in(browser, page, "olaf") as opened:
-        yield opened
-
-
-def row_of(tab: Page, worker: WorkerDouble) -> Any:
-    """Return the row of a worker in the fleet's table."""
-    return tab.locator(".table-body .row").filter(has=tab.get_by_role("link", name=worker.id, exact=True))
-
-
-def shown_names(tab: Page) -> list[str]:
-    """Return the workers in the table, in its order."""
-    return tab.locator(".table-body .worker-name").all_inner_texts()
-
-
-def fits(tab: Page) -> bool:
-    """Tell whether nothing sticks out to the right."""
-    return bool(tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
 
 def test_a_person_logs_in_and_out(browser: Browser, page: RunningPage) -> None:

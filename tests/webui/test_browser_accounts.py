@@ -14,8 +14,8 @@ from gpumon.joining import parse_join_line
 from master.accounts import open_accounts
 from tests.browser import chromium
 from tests.support import eventually
-from tests.webui.conftest import PASSWORDS, RunningPage
-from tests.webui.test_browser import DESKTOP, PHONE, fits, logged_in, row_of
+from tests.webui.browsing import DESKTOP, PHONE, fits, logged_in, row_of
+from tests.webui.running import PASSWORDS, RunningPage
 from tests.webui.worker_double import WorkerDouble, idle
 
 pytestmark = pytest.mark.browser

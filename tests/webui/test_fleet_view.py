@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gpumon.messages import GpuReading, Process
 from tests.support import eventually
-from tests.webui.conftest import RunningPage
-from tests.webui.test_browser import browser, logged_in, row_of, shown_names  # noqa: F401 - a fixture
+from tests.webui.browsing import row_of, shown_names
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import GIB, WorkerDouble, idle, lost, reading
 
 pytestmark = pytest.mark.browser
@@ -20,13 +20,6 @@ pytestmark = pytest.mark.browser
 EN_DASH = "\N{EN DASH}"
 
 Workers = Callable[..., WorkerDouble]
-
-
-@pytest.fixture
-def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:  # noqa: F811 - the fixture imported above
-    """An operator's page on a desk."""
-    with logged_in(browser, page, "olaf") as opened:
-        yield opened
 
 
 def of_user(index: int, user: str, **changes: Any) -> GpuReading:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gpumon.commands import Command
 from tests.support import eventually
-from tests.webui.conftest import LiveClient, RunningPage
-from tests.webui.test_browser import browser, logged_in  # noqa: F401 - a fixture
+from tests.webui.conftest import LiveClient
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, idle
 
 pytestmark = pytest.mark.browser
 
 Workers = Callable[..., WorkerDouble]
 Live = Callable[[str], LiveClient]
-
-
-@pytest.fixture
-def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:  # noqa: F811 - the fixture imported above
-    """An operator's page on a desk."""
-    with logged_in(browser, page, "olaf") as opened:
-        yield opened
 
 
 def answered(page: RunningPage, command_id: str) -> Any:

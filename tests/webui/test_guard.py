@@ -10,7 +10,8 @@ from werkzeug.test import TestResponse
 
 from gpumon.roles import Principal, Role
 from gpumon.settings import PageSettings, Settings
-from tests.webui.conftest import RunningPage, unstarted_app
+from tests.webui.conftest import unstarted_app
+from tests.webui.running import RunningPage
 from webui.access import Need, UndeclaredError, check_declared, need_of, needs, open_to_all
 from webui.guard import Origins
 

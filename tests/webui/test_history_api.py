@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from tests.support import eventually
-from tests.webui.conftest import NUMBERS, RunningPage
+from tests.webui.conftest import NUMBERS
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, lost, reading
 
 CARD = "GPU-00000000-0000-4000-8000-000000000000"

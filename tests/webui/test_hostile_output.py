@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gpumon.commands import Command
-from tests.webui.conftest import RunningPage
-from tests.webui.test_browser import browser, logged_in, row_of  # noqa: F401 - a fixture
+from tests.webui.browsing import row_of
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, idle
 
 pytestmark = pytest.mark.browser
 
 Workers = Callable[..., WorkerDouble]
 PIECE = 16 * 1024
-
-
-@pytest.fixture
-def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:  # noqa: F811 - the fixture imported above
-    """An operator's page on a desk."""
-    with logged_in(browser, page, "olaf") as opened:
-        yield opened
 
 
 def started(tab: Page, page: RunningPage, double: WorkerDouble) -> Command:

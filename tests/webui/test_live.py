@@ -15,7 +15,8 @@ from gpumon.datafolder import DataFolder
 from gpumon.messages import Event
 from master.accounts import open_accounts
 from tests.support import eventually
-from tests.webui.conftest import LiveClient, RunningPage, serving
+from tests.webui.conftest import LiveClient, serving
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, idle, reading
 from webui.context import THREADS_KEPT_FREE
 from webui.fleet_push import push_window_s

@@ -11,7 +11,7 @@ from gpumon.datafolder import DataFolder
 from gpumon.roles import Role
 from master.accounts import open_accounts
 from tests.support import eventually
-from tests.webui.conftest import PASSWORDS, RunningPage, form_token
+from tests.webui.running import PASSWORDS, RunningPage, form_token
 from webui.auth import local_path
 from webui.throttle import FROM_ONE_PLACE
 

@@ -14,7 +14,8 @@ import requests
 
 from gpumon.messages import encode
 from tests.support import eventually, free_port
-from tests.webui.conftest import LiveClient, RunningPage
+from tests.webui.conftest import LiveClient
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import WorkerDouble, reading
 from webui.server import STOP_TIMEOUT_S
 from webui.transport import MAX_WAITING_BYTES

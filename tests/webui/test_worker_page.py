@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from gpumon.messages import Process
 from tests.support import eventually
-from tests.webui.conftest import RunningPage
-from tests.webui.test_browser import browser, logged_in  # noqa: F401 - a fixture
+from tests.webui.running import RunningPage
 from tests.webui.worker_double import GIB, WorkerDouble, idle, lost, reading
 
 pytestmark = pytest.mark.browser
 
 Workers = Callable[..., WorkerDouble]
-
-
-@pytest.fixture
-def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:  # noqa: F811 - the fixture imported above
-    """An operator's page on a desk."""
-    with logged_in(browser, page, "olaf") as opened:
-        yield opened
 
 
 def drawn(tab: Page, label: str) -> int:
