@@ -6,6 +6,7 @@ import { watchCommandList } from "../lib/fleet_live.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { useStore } from "../lib/store.js";
 import { CommandList } from "./command-list.js";
+import { SearchField } from "./search-field.js";
 
 const AT_ONCE = 100;
 const SEARCHED_AFTER_MS = 250;
@@ -50,19 +51,7 @@ export function CommandsPage() {
   const commands = text === "" ? live : found.commands;
   return html`<main class="page page-narrow">
     <h1 class="page-title" tabindex="-1">Commands</h1>
-    <label class="search">
-      <span class="visually-hidden">Search commands</span>
-      <input
-        id="search"
-        class="field"
-        type="search"
-        placeholder="Search in commands and names"
-        autocomplete="off"
-        spellcheck=${false}
-        value=${text}
-        onInput=${(event) => setText(event.currentTarget.value)}
-      />
-    </label>
+    <${SearchField} label="Search commands" placeholder="Search in commands and names" value=${text} onSearch=${setText} />
     <section class="card">
       ${commands === null && html`<p class="quiet">Loading…</p>`}
       ${commands !== null && commands.length === 0 && text !== "" && html`<p class="quiet">No command matches “${text}”.</p>`}

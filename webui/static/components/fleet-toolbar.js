@@ -6,28 +6,22 @@ import { html } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
 import { AddWorker } from "./add-worker.js";
 import { COLUMNS } from "./columns.js";
+import { SearchField } from "./search-field.js";
 import { StateBadge } from "./state-badge.js";
 
 const SEARCH_HELP = `Words are looked for everywhere. Also: free, busy, held (idle, but in use), lost, asleep,
 user:NAME, gpu:MODEL, worker:NAME, label:KEY=VALUE, state:WORD, temp>80, util<5, mem>90 or mem>40g, power>300, gpus>=8;
 a - before a term turns it round.`;
 
-function SearchField() {
+function FleetSearch() {
   const search = useStore((state) => state.search);
-  return html`<label class="search">
-    <span class="visually-hidden">Search workers</span>
-    <input
-      id="search"
-      class="field"
-      type="search"
-      placeholder="Search: user:research temp>80 free label:rack=3"
-      title=${SEARCH_HELP}
-      autocomplete="off"
-      spellcheck=${false}
-      value=${search}
-      onInput=${(event) => update({ search: event.currentTarget.value })}
-    />
-  </label>`;
+  return html`<${SearchField}
+    label="Search workers"
+    placeholder="Search: user:research temp>80 free label:rack=3"
+    title=${SEARCH_HELP}
+    value=${search}
+    onSearch=${(text) => update({ search: text })}
+  />`;
 }
 
 function StateFilter({ counts }) {
@@ -96,7 +90,7 @@ export function FleetToolbar({ rows, counts, told, mayRun }) {
   const sort = useStore((state) => state.sort);
   const isAdmin = useStore((state) => state.session.role === "admin");
   return html`<div class="toolbar">
-    <${SearchField} />
+    <${FleetSearch} />
     <${StateFilter} counts=${counts} />
     <span class="toolbar-rest">
       <span class="quiet shown-count" role="status">${told}</span>
