@@ -22,6 +22,7 @@ from master.accounts import open_accounts
 from master.master import Master
 from tests.browser import chromium
 from tests.support import free_port, mosquitto, stopping
+from tests.webui.attack_target import Target, attacked
 from tests.webui.browsing import logged_in
 from tests.webui.running import PASSWORDS, ROLES, RunningPage
 from tests.webui.worker_double import WorkerDouble
@@ -139,4 +140,11 @@ def browser() -> Iterator[Browser]:
 def tab(browser: Browser, page: RunningPage) -> Iterator[Page]:
     """An operator's page on a desk."""
     with logged_in(browser, page, "olaf") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A page with everybody of the attack table before its door."""
+    with attacked(tmp_path_factory.mktemp("attacked"), serving) as opened:
         yield opened
