@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.browser import chromium
 from tests.support import free_port, mosquitto, stopping
 from tests.webui.attack_target import Target, attacked
 from tests.webui.browsing import logged_in
+from tests.webui.front_support import server_and_client_tls
 from tests.webui.running import PASSWORDS, ROLES, RunningPage
 from tests.webui.worker_double import WorkerDouble
 from webui.app import create_app
@@ -148,3 +150,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A page with everybody of the attack table before its door."""
     with attacked(tmp_path_factory.mktemp("attacked"), serving) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A context to serve with, and one to connect with."""
+    return server_and_client_tls(tmp_path_factory.mktemp("tls"))

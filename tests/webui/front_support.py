@@ -17,6 +17,10 @@ from webui.front_connection import Peer
 
 Answer = Callable[[socket.socket, bytes, Peer], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
 def answer_ok(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
@@ -92,3 +96,17 @@ def server_and_client_tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]
     server = server_context()
     server.load_cert_chain(pem)
     return server, ssl.create_default_context(cafile=str(folder / AUTHORITY_FILE))
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """Return exactly so many bytes, fewer where the connection ends."""
+    received = b""
+    while len(received) < size and (data := connection.recv(size - len(received))):
+        received += data
+    return received
+
+
+def echo(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
+    connection.sendall(UPGRADED)
+    while data := connection.recv(64 * 1024):
+        connection.sendall(data)

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support import eventually
-from tests.webui.front_support import OK, RunningFront, ask, front, server_and_client_tls
+from tests.webui.front_support import GET, LAST, OK, UPGRADE, UPGRADED, ask, echo, front, receive
 from webui.front_connection import Peer
 from webui.front_http import MAX_BODY_BYTES, MAX_HEAD_BYTES
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-LAST = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-UPGRADE = b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\r\n"
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A context to serve with, and one to connect with."""
-    return server_and_client_tls(tmp_path_factory.mktemp("tls"))
-
-
-def receive(connection: socket.socket, size: int) -> bytes:
-    """Return exactly so many bytes, fewer where the connection ends."""
-    received = b""
-    while len(received) < size and (data := connection.recv(size - len(received))):
-        received += data
-    return received
 
 
 def test_a_connection_is_kept_for_the_next_request_though_the_application_ends_its_own() -> None:
@@ -175,12 +152,6 @@ def test_an_answer_without_a_body_keeps_the_connection(head: bytes) -> None:
         assert ask(client, GET + LAST).count(head.split(b"\r\n")[0]) == 2
 
 
-def echo(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
-    connection.sendall(UPGRADED)
-    while data := connection.recv(64 * 1024):
-        connection.sendall(data)
-
-
 @pytest.mark.parametrize("over_tls", [False, True])
 def test_a_websocket_passes_both_ways_what_is_sent(tls: tuple[ssl.SSLContext, ssl.SSLContext], over_tls: bool) -> None:
     sent = os.urandom(3_000_000)
@@ -228,177 +199,3 @@ def test_when_either_end_of_a_websocket_goes_the_other_learns_of_it() -> None:
             receive(client, len(UPGRADED))
             leave.set()
             assert client.recv(100) == b""
-
-
-@contextlib.contextmanager
-def stuck_clients(running: RunningFront, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(running.connect()) for _ in range(count)]
-        for client in clients:
-            with contextlib.suppress(OSError):  # it may have had to give way already
-                client.sendall(sent)
-        yield clients
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [b"", b"G", b"GET / HTTP/1.1\r\nA: ", b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"],
-    ids=["silent", "one byte", "half a head", "half a body"],
-)
-def test_slow_clients_cost_the_application_nothing_and_are_sent_away(
-    monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    for name in ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S"):
-        monkeypatch.setattr(f"webui.front_connection.{name}", 1.0)
-    with front() as running, stuck_clients(running, 100, sent) as clients:
-        assert running.get().endswith(b"ok")
-        assert len(running.requests) == 1
-        for client in clients:
-            assert client.recv(1) == b""
-
-
-@pytest.mark.parametrize(
-    "sent", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "one byte", "half a hello"]
-)
-def test_a_handshake_that_never_ends_is_ended(
-    monkeypatch: pytest.MonkeyPatch, tls: tuple[ssl.SSLContext, ssl.SSLContext], sent: bytes
-) -> None:
-    monkeypatch.setattr("webui.front_connection.HANDSHAKE_TIMEOUT_S", 1.0)
-    with front(tls=tls[0]) as running, stuck_clients(running, 100, sent) as clients:
-        with tls[1].wrap_socket(running.connect(), server_hostname="127.0.0.1") as other:
-            assert ask(other, LAST).endswith(b"ok")
-        for client in clients:
-            with contextlib.suppress(ConnectionResetError):
-                assert client.recv(1) == b""
-
-
-def test_thousands_of_half_open_connections_give_way_to_those_that_ask() -> None:
-    with front(most=200) as running, stuck_clients(running, 1500, b"GET / HT"):
-        for _ in range(20):
-            assert running.get().endswith(b"ok")
-
-
-def test_connections_that_are_being_answered_give_way_to_nobody() -> None:
-    go_on = threading.Event()
-
-    def when_told(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
-        go_on.wait(10)
-        connection.sendall(OK)
-
-    with front(when_told, most=10) as running, stuck_clients(running, 10, LAST) as clients:
-        eventually(lambda: len(running.requests) == 10)
-        with running.connect() as late, contextlib.suppress(ConnectionResetError):
-            assert late.recv(1) == b""
-        go_on.set()
-        assert all(receive(client, 1000).endswith(b"ok") for client in clients)
-
-
-def test_one_address_gets_its_share_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("webui.front._is_here", lambda _connection, peer: peer[0] == "127.0.0.1")
-    with front(most_per_address=5) as running, contextlib.ExitStack() as stack:
-        address = ("127.0.0.1", running.port)
-        many = [
-            stack.enter_context(socket.create_connection(address, 10, source_address=("127.0.0.9", 0)))
-            for _ in range(8)
-        ]
-        assert [client.recv(1) for client in many[5:]] == [b""] * 3
-        many[0].sendall(LAST)
-        assert receive(many[0], 1000).endswith(b"ok")
-        assert running.get().endswith(b"ok")
-        assert caplog.text.count("127.0.0.9 has 5 connections") == 1
-
-        def asks_again() -> bool:
-            with socket.create_connection(address, 10, source_address=("127.0.0.9", 0)) as again:
-                return ask(again, LAST).endswith(b"ok")
-
-        eventually(asks_again)
-
-
-def test_a_websocket_that_is_not_read_holds_up_its_own_sender_alone() -> None:
-    sent = 0
-    is_over = threading.Event()
-
-    def write_on(connection: socket.socket, request: bytes, _peer: Peer) -> None:
-        nonlocal sent
-        if b"/ws" not in request:
-            connection.sendall(OK)
-            return
-        connection.sendall(UPGRADED)
-        try:
-            while sent < 100_000_000:
-                sent += connection.send(b"x" * 65536)
-        finally:
-            is_over.set()
-
-    def is_still() -> bool:
-        before = sent
-        time.sleep(0.2)
-        return before == sent
-
-    with front(write_on) as running:
-        with running.connect() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.sendall(UPGRADE)
-            eventually(is_still)
-            assert 0 < sent < 20_000_000
-            assert running.get().endswith(b"ok")
-        assert is_over.wait(10)
-
-
-def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.front_connection.READER_TIMEOUT_S", 0.5)
-    given_up = threading.Event()
-
-    def much(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        try:
-            for _ in range(1526):
-                connection.sendall(b"x" * 65536)
-        except OSError:
-            given_up.set()
-
-    with front(much) as running, running.connect() as client:
-        client.sendall(GET)
-        assert given_up.wait(10)
-
-
-def test_nothing_is_left_of_connections_that_have_ended(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    with front(echo, tls=tls[0]) as running:
-        running.get()  # the loop opens some of its own with the first connection
-        before = descriptors()
-        for number in range(60):
-            with running.connect() as plain, contextlib.suppress(ssl.SSLError, OSError):
-                if number % 3 == 0:
-                    plain.sendall(b"\x16\x03\x01broken")
-                    continue
-                with tls[1].wrap_socket(plain, server_hostname="127.0.0.1") as client:
-                    client.sendall(UPGRADE if number % 3 == 1 else b"GET / HT")
-                    if number % 3 == 1:
-                        receive(client, len(UPGRADED))
-        eventually(lambda: descriptors() <= before)
-        assert not running.front._open
-
-
-def test_a_stop_lets_answers_under_way_arrive_and_takes_nothing_new() -> None:
-    drained = threading.Event()
-
-    def slowly(connection: socket.socket, _request: bytes, _peer: Peer) -> None:
-        drained.wait(10)
-        connection.sendall(OK)
-
-    with front(slowly) as running, running.connect() as asking, running.connect() as idle:
-        asking.sendall(LAST)
-        eventually(lambda: running.requests)
-        running.front.drain()
-        assert idle.recv(1) == b""
-        with running.connect() as late:  # the system still takes it, nobody accepts it
-            late.sendall(GET)
-            drained.set()
-            assert receive(asking, 1000).endswith(b"ok")
-            running.front.stop()
-            assert len(running.requests) == 1
