@@ -22,13 +22,13 @@ export function FleetMap({ rows, query }) {
   const isLarge = useStore((state) => state.isMapLarge);
   const cards = useMemo(() => rows.flatMap(cardsOf), [rows]);
   const sum = totals(rows).gpus;
-  const label = `${plural(sum.all, "GPU")} by ${METRICS[metric]}: ${sum.busy} busy, ${sum.free} free, ${sum.absent} absent. Arrow keys go from card to card, Enter opens its worker.`;
+  const label = `${plural(sum.all, "GPU")} by ${metric}: ${sum.busy} busy, ${sum.free} free, ${sum.absent} absent. Arrow keys go from card to card, Enter opens its worker.`;
   return html`<section class="card fleet-map" aria-label="Map of all GPUs">
     <div class="fleet-map-head">
       <label class="inline-select">
         <span>Colour by</span>
         <select class="field" value=${metric} onChange=${(event) => update({ metric: event.currentTarget.value })}>
-          ${Object.entries(METRICS).map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
+          ${METRICS.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
         </select>
       </label>
       <${Legend} metric=${metric} hasAbsent=${cards.some(({ gpu }) => gpu.state === "lost")} />

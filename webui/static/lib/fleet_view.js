@@ -5,13 +5,13 @@ import { state, update, watchStore } from "./store.js";
 
 const KEPT_AS = "gpumon.fleet";
 const TASTE = ["metric", "isMapLarge", "hidden", "list"];
-export const METRICS = { utilization: "utilization", memory: "memory", temperature: "temperature", power: "power" };
+export const METRICS = ["utilization", "memory", "temperature", "power"];
 
 function kept() {
   try {
     const values = JSON.parse(localStorage.getItem(KEPT_AS) ?? "{}");
     return {
-      metric: Object.hasOwn(METRICS, values.metric) ? values.metric : "utilization",
+      metric: METRICS.includes(values.metric) ? values.metric : "utilization",
       isMapLarge: values.isMapLarge === true,
       hidden: new Set(Array.isArray(values.hidden) ? values.hidden : []),
       list: values.list === "cards" ? "cards" : "workers",
