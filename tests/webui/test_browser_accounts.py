@@ -79,6 +79,22 @@ def test_an_admin_adds_somebody_limits_and_removes_them(browser: Browser, page: 
         expect(entry).to_have_count(0)
 
 
+def test_what_is_typed_about_somebody_stays_while_the_list_beside_it_changes(
+    browser: Browser, own_page: RunningPage
+) -> None:
+    with logged_in(browser, own_page, "alice") as tab:
+        tab.goto(f"{own_page.address}/users")
+        add = tab.locator("section").filter(has_text="Add somebody")
+        add.get_by_label("Role").select_option("operator")
+        add.get_by_label("Commands on").fill("rack=3")
+        entry = tab.locator(".entries > li").filter(has_text="vera")
+        entry.get_by_role("button", name="Change vera").click()
+        entry.get_by_role("button", name="New password for vera").click()
+        entry.get_by_role("button", name="Make a new password").click()
+        expect(tab.get_by_text("This is vera's password.")).to_be_visible()
+        expect(add.get_by_label("Commands on")).to_have_value("rack=3")
+
+
 def test_somebody_changes_their_password_and_other_browsers_are_logged_out_live(
     browser: Browser, own_page: RunningPage
 ) -> None:
@@ -157,8 +173,12 @@ def test_an_admin_makes_a_line_with_which_a_machine_joins(browser: Browser, own_
         assert line.address.port == own_page.mqtt_port
         with open_accounts(DataFolder(own_page.data)) as accounts:
             assert accounts.authenticate("join", line.key)
+        joined = WorkerDouble(own_page.mqtt_port, "joined").start([idle(0)])
+        expect(row_of(tab, joined)).to_be_visible()
+        expect(tab.get_by_text(re.compile("gpumon1[.]"))).to_be_visible()
         tab.get_by_role("button", name="Done").click()
         expect(tab.get_by_text(re.compile("gpumon1[.]"))).to_have_count(0)
+        joined.stop()
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desk", "phone"])

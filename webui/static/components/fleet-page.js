@@ -11,6 +11,7 @@ import { EmptyFleet } from "./empty-fleet.js";
 import { FleetMap } from "./fleet-map.js";
 import { FleetTable } from "./fleet-table.js";
 import { FleetToolbar } from "./fleet-toolbar.js";
+import { JoinLine } from "./join-line.js";
 import { SelectionBar } from "./selection-bar.js";
 import { Totals } from "./totals.js";
 
@@ -92,6 +93,7 @@ export function FleetPage() {
   return html`<main class="page">
     <h1 class="visually-hidden" tabindex="-1">Fleet</h1>
     <${Totals} sum=${sum} />
+    <${JoinLine} />
     ${loaded && rows.size === 0
       ? html`<${EmptyFleet} />`
       : html`<${FleetMap} rows=${shown} query=${query} />

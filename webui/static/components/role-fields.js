@@ -17,6 +17,7 @@ export function roleOf(form) {
 
 export function RoleFields({ role = "viewer", limit = "" }) {
   const [chosen, setChosen] = useState(role);
+  const [typed, setTyped] = useState(limit);
   return html`<label>
       <span>Role</span>
       <select class="field" name="role" value=${chosen} onChange=${(event) => setChosen(event.currentTarget.value)}>
@@ -29,7 +30,8 @@ export function RoleFields({ role = "viewer", limit = "" }) {
       <input
         class="field"
         name="limit"
-        value=${limit}
+        value=${typed}
+        onInput=${(event) => setTyped(event.currentTarget.value)}
         placeholder=${chosen === "operator" ? "all, or rack=3,site=a" : "none, all, or rack=3,site=a"}
         autocomplete="off"
         autocapitalize="off"

@@ -1,5 +1,6 @@
 // What people do: run, cancel, select.
 
+import { send } from "./api.js";
 import { request } from "./live.js";
 import { state, update } from "./store.js";
 
@@ -28,6 +29,13 @@ export async function run(command, workers, timeoutSeconds = 60) {
 export async function cancel(id, workers = null) {
   const answer = await request("cancel", { id, workers });
   if (answer.error) notify(answer.error);
+}
+
+/** Make a line that lets one machine join, and show it. */
+export async function addWorker() {
+  const answer = await send("POST", "join-keys", {});
+  if (answer.error) notify(answer.error);
+  else update({ joinLine: answer });
 }
 
 export function select(ids) {

@@ -32,6 +32,7 @@ export const state = {
   docked: null,
   dockOpen: true,
   notice: null,
+  joinLine: null,
   isHelpOpen: false,
   confirming: null,
 };
