@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gpumon.commands import Stream
 from gpumon.messages import Event, Metrics
+from master.alerts.records import Alert
 from master.records import CommandRecord
 
 
@@ -81,3 +82,15 @@ class BrokerLinkChanged:
 
     connected: bool
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChanged:
+    """An alert fires, is resolved, was acknowledged or (not) silenced, or its value has changed."""
+
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRulesChanged:
+    """Rules or silences are others than before."""

@@ -219,6 +219,66 @@ class HistoryBlockRow(Base):
     data: Mapped[bytes]
 
 
+class AlertRow(Base):
+    """An alert, from its firing on; `alert` is all of it (JSON), the columns are what is asked by.
+
+    While `ended` is null it goes on, or waits for its duration (`state` pending): a restart finds it as it was.
+    """
+
+    __tablename__ = "alerts"
+    __table_args__ = (Index("ix_alerts_ended", "ended"), Index("ix_alerts_since", "since"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    rule: Mapped[str]
+    worker_id: Mapped[str]
+    gpu: Mapped[str | None]
+    state: Mapped[str]
+    since: Mapped[float]
+    ended: Mapped[float | None]
+    alert: Mapped[str]
+
+
+class AlertRuleRow(Base):
+    """A rule that was made or changed on the page (JSON); it wins over one of the same name in the settings."""
+
+    __tablename__ = "alert_rules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    rule: Mapped[str]
+    changed: Mapped[float]
+    changed_by: Mapped[str]
+
+
+class SilenceRow(Base):
+    """A silence (JSON)."""
+
+    __tablename__ = "silences"
+    __table_args__ = (Index("ix_silences_until", "until"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[float]
+    silence: Mapped[str]
+
+
+class NotificationRow(Base):
+    """That an alert has fired (`what` firing) or ended (resolved), to be told by a channel, and what became of it.
+
+    `state`: waiting | sending | sent | failed | dropped. The primary key keeps one from being told twice.
+    """
+
+    __tablename__ = "notifications"
+    __table_args__ = (Index("ix_notifications_state_due", "state", "due"), Index("ix_notifications_created", "created"))
+
+    alert_id: Mapped[str] = mapped_column(primary_key=True)
+    what: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    created: Mapped[float]
+    due: Mapped[float]
+    attempts: Mapped[int]
+    problem: Mapped[str | None]
+
+
 def table_of(model: type[Base]) -> Table:
     """Return the model's table, for statements without the ORM."""
     table = model.__table__

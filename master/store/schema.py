@@ -12,7 +12,7 @@ from gpumon.errors import StartError
 from master.store.engine import DATABASE_ERRORS, database_problem, open_engine
 
 # The revision of the newest migration in `master/store/migrations/versions`.
-NEWEST = "0003"
+NEWEST = "0004"
 
 
 def migrate(database: Path) -> None:
