@@ -44,9 +44,9 @@ screenshots: .venv/.test
 # Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses.
 lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres pyproject.toml requirements/build.in -o requirements/run.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml requirements/build.in -o requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra top --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info

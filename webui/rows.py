@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from gpumon.messages import GpuInventory, GpuReading
-from master.fleet import Worker, WorkerState
+from master.worker import Worker, WorkerState
 
 Number = TypeVar("Number", int, float)
 

@@ -28,6 +28,7 @@ SUBCOMMANDS = {
     "broker": ("gpumon.cli.broker", "the embedded MQTT broker alone"),
     "master": ("gpumon.cli.master", "the master and its page alone"),
     "run": ("gpumon.cli.run", "run a command on one worker or on many"),
+    "top": ("gpumon.cli.top", "the fleet in a terminal, live; or once, for a pipe"),
     "user": ("gpumon.cli.user", "people's accounts, their API tokens and sessions"),
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
@@ -131,7 +132,8 @@ def _overview() -> str:
 
 
 def _extra_for(name: str) -> str:
-    return f"pip install 'gpumon[{'agent' if name in ('agent', 'demo-workers') else 'master'}]'"
+    extra = {"agent": "agent", "demo-workers": "agent", "top": "top"}.get(name, "master")
+    return f"pip install 'gpumon[{extra}]'"
 
 
 def _failed(message: str, exit_code: int) -> int:
