@@ -69,7 +69,7 @@ def demo_node(settings: Settings, address: BrokerAddress, who: Identity, number:
     return WorkerNode(
         who,
         address,
-        Topics(settings.mqtt.base),
+        Topics(settings.mqtt.base, settings.home_assistant.prefix),
         msgspec.structs.replace(settings.agent, labels=labels),
         sampler=sampler,
         cards=cards,

@@ -71,7 +71,7 @@ def _node(settings: Settings, address: BrokerAddress, who: Identity, conditions:
     return WorkerNode(
         who,
         address,
-        Topics(settings.mqtt.base),
+        Topics(settings.mqtt.base, settings.home_assistant.prefix),
         settings.agent,
         sampler=choose_sampler(settings.agent, who.worker_id, cards.inventory()),
         cards=cards,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from gpumon.errors import InvalidTopicError
 from gpumon.roles import Principal, Role
-from gpumon.topics import DISCOVERY_BASE, FROM_WORKER, HOME_ASSISTANT_STATUS, Channel, Topics, discovery
+from gpumon.topics import FROM_WORKER, HOME_ASSISTANT_STATUS, Channel, Topics
 
 LabelsOf = Callable[[str], "Mapping[str, str] | None"]
 
@@ -88,16 +88,16 @@ def may_read(principal: Principal, topic_filter: str, topics: Topics, *, client_
     if role is Role.STRANGER:
         return topic_filter == topics.join_reply(client_id) and is_strangers_client_id(client_id)
     first, _, rest = topic_filter.partition("/")
-    if first == DISCOVERY_BASE:
-        return True
-    return first == topics.base and rest.partition("/")[0] not in _HIDDEN
+    if first == topics.base:
+        return rest.partition("/")[0] not in _HIDDEN
+    return first == topics.discovery_prefix
 
 
 def _is_of_worker(name: str, topic: str, topics: Topics) -> bool:
     own = f"{topics.base}/{name}/"
     if topic.startswith(own):
         return topic[len(own) :] in _FROM_WORKER
-    start, end = discovery(name).removesuffix(_CONFIG), _CONFIG
+    start, end = topics.discovery(name).removesuffix(_CONFIG), _CONFIG
     if not (topic.startswith(start) and topic.endswith(end)):
         return False
     if _GPU_SLUG.fullmatch(name, max(len(name) - _GPU_SLUG_LENGTH, 0)):

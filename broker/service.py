@@ -98,7 +98,7 @@ def run_broker(
     Raises StartError: when a port cannot be opened.
     """
     _allow_many_connections()
-    service = BrokerService(settings, directory, Topics(settings.mqtt.base), tls=tls)
+    service = BrokerService(settings, directory, Topics(settings.mqtt.base, settings.home_assistant.prefix), tls=tls)
     uvloop.run(serve(service, housekeeping))
 
 

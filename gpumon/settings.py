@@ -184,6 +184,30 @@ class CommandSettings(Section, frozen=True):
     max_output_bytes: Annotated[int, _setting("bytes of a command's output that are published", ge=1024)] = 1024 * 1024
 
 
+class HomeAssistantSettings(Section, frozen=True):
+    """Announcing workers and cards to Home Assistant (MQTT discovery)."""
+
+    enabled: Annotated[
+        bool,
+        _setting(
+            "announce this machine and its cards to Home Assistant",
+            flag="--home-assistant",
+            env="GPUMON_HOME_ASSISTANT",
+        ),
+    ] = False
+    buttons: Annotated[
+        dict[str, str],
+        _setting(
+            "button in Home Assistant that runs a command on this machine, NAME=COMMAND; may be given several times",
+            flag="--home-assistant-button",
+        ),
+    ] = {}
+    prefix: Annotated[
+        str,
+        _setting("discovery prefix that Home Assistant's MQTT integration has", pattern=r"^[A-Za-z0-9_-]{1,64}\Z"),
+    ] = "homeassistant"
+
+
 class MasterSettings(Section, frozen=True):
     """The master: what it keeps, and for how long."""
 
@@ -233,6 +257,7 @@ class Settings(Section, frozen=True):
     broker: BrokerSettings = BrokerSettings()
     agent: AgentSettings = AgentSettings()
     commands: CommandSettings = CommandSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     master: MasterSettings = MasterSettings()
     history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()

@@ -55,24 +55,20 @@ class Channel(Enum):
 # What a worker publishes; it reads its commands.
 FROM_WORKER = frozenset(Channel) - {Channel.COMMAND}
 
-# Home Assistant's own topics (MQTT discovery); they do not stand under gpumon's base.
-DISCOVERY_BASE = "homeassistant"
-HOME_ASSISTANT_STATUS = f"{DISCOVERY_BASE}/status"
-
-
-def discovery(worker_id: str, gpu: str = "") -> str:
-    """Return the topic on which a worker, or its card with this slug, is announced to Home Assistant."""
-    return f"{DISCOVERY_BASE}/device/gpumon_{worker_id}{f'_{gpu}' if gpu else ''}/config"
-
+# Home Assistant's own topics (MQTT discovery); they do not stand under gpumon's base. Its birth message stays where it
+# is when the discovery prefix is set to another.
+DISCOVERY_PREFIX = "homeassistant"
+HOME_ASSISTANT_STATUS = "homeassistant/status"
 
 _CHANNELS = {channel.value: channel for channel in Channel}
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Builds and reads the topics under one base."""
+    """Builds and reads the topics under one base, and those of Home Assistant's MQTT discovery under its prefix."""
 
     base: str = "gpumon"
+    discovery_prefix: str = DISCOVERY_PREFIX
 
     def worker(self, worker_id: str, channel: Channel) -> str:
         """Return the topic of one worker's channel, `gpumon/<id>/<channel>`."""
@@ -81,6 +77,10 @@ class Topics:
     def every_worker(self, channel: Channel) -> str:
         """Return the filter that matches this channel of every worker."""
         return f"{self.base}/+/{channel.value}"
+
+    def discovery(self, worker_id: str, gpu: str = "") -> str:
+        """Return the topic on which a worker, or its card with this slug, is announced to Home Assistant."""
+        return f"{self.discovery_prefix}/device/gpumon_{worker_id}{f'_{gpu}' if gpu else ''}/config"
 
     @property
     def command_to_all(self) -> str:

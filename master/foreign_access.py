@@ -206,7 +206,8 @@ def foreign_access(
             f"every new password and token would travel openly to {address}: use an address that begins with mqtts://, "
             "or say --insecure-http where that is a container's own network"
         )
-    return ForeignAccess(DynamicSecurity(address, credentials, cafile), Topics(settings.mqtt.base))
+    topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
+    return ForeignAccess(DynamicSecurity(address, credentials, cafile), topics)
 
 
 def _differs(present: BrokerClient, wanted: WantedClient) -> bool:

@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 
 from gpumon.roles import Principal, Role
 from gpumon.topics import (
-    DISCOVERY_BASE,
     FROM_WORKER,
     HOME_ASSISTANT_STATUS,
     RESERVED_IDS,
     Channel,
     Topics,
-    discovery,
 )
 from master.dynamic_security import Acl, RoleOfClient
 
@@ -88,7 +86,7 @@ class ForeignRoles:
             ),
             self.master: everything,
             self._name("admin"): everything,
-            self._name("viewer"): _read(f"{base}/#") | _read(f"{DISCOVERY_BASE}/#") | hidden,
+            self._name("viewer"): _read(f"{base}/#") | _read(f"{self._topics.discovery_prefix}/#") | hidden,
             self._name("operator"): _publish(f"{base}/+/cmd") | no_worker,
             self._name("integration"): _publish(HOME_ASSISTANT_STATUS),
             self._name("worker"): _read_exactly(all_commands) | _read_exactly(HOME_ASSISTANT_STATUS),
@@ -125,7 +123,7 @@ class ForeignRoles:
         slugs = {slug for uuid in gpus for slug in (uuid, uuid.lower().replace("-", "_"))}
         acls = (
             _publish(*(topics.worker(worker_id, channel) for channel in FROM_WORKER))
-            | _publish(discovery(worker_id), *(discovery(worker_id, slug) for slug in slugs))
+            | _publish(topics.discovery(worker_id), *(topics.discovery(worker_id, slug) for slug in slugs))
             | _read_exactly(topics.worker(worker_id, Channel.COMMAND))
             | _read_exactly(topics.worker(worker_id, Channel.STATUS))
         )

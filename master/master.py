@@ -69,7 +69,7 @@ class Master:
         self._settings = settings
         self._data = data
         self._way_in = (address, credentials, cafile)
-        self._topics = Topics(settings.mqtt.base)
+        self._topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
         self._lock = FolderLock(data.root / ".master.lock")
         self._store = Store(data)
         self._writer = Writer(self._store)

@@ -39,6 +39,9 @@ SETTINGS = (
     "commands.user",
     "commands.max_timeout_s",
     "commands.max_output_bytes",
+    "home_assistant.enabled",
+    "home_assistant.buttons",
+    "home_assistant.prefix",
     "mqtt.base",
 )
 

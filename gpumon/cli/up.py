@@ -31,6 +31,7 @@ SETTINGS = (
     "agent.interval_s",
     "agent.source",
     "agent.commands",
+    "home_assistant.enabled",
 )
 DEMO_WORKERS = 12
 MOST_DEMO_WORKERS = 500
