@@ -1,0 +1,13 @@
+"""What is raised where something about alerts cannot be done as asked."""
+
+from __future__ import annotations
+
+from gpumon.errors import GpumonError
+
+
+class AlertError(GpumonError):
+    """An alert, rule or silence that is not there or cannot be used as given; the message says what to do."""
+
+
+class RuleError(AlertError):
+    """A rule that cannot be used: the message names the rule, the field, its value and what is expected."""
