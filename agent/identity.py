@@ -34,7 +34,7 @@ def load_identity(settings: Settings) -> Identity:
     Raises StartError: when the data folder cannot be written.
     """
     worker_id = worker_id_of(settings.agent)
-    return identity(Path(settings.data), worker_id, _credentials(settings.agent, worker_id))
+    return identity(Path(settings.data), worker_id, credentials_of(settings.agent, worker_id))
 
 
 def identity(data: Path, worker_id: str, credentials: Credentials | None) -> Identity:
@@ -56,7 +56,11 @@ def worker_id_of(settings: AgentSettings) -> str:
         raise SettingError(f"--worker-id: {error}") from error
 
 
-def _credentials(settings: AgentSettings, worker_id: str) -> Credentials:
+def credentials_of(settings: AgentSettings, worker_id: str) -> Credentials:
+    """Return what this worker logs in with.
+
+    Raises SettingError: for a secret that is missing or open to others.
+    """
     if settings.username is None and settings.password_file is None:
         return Credentials(worker_id, _token(settings, worker_id))
     if settings.username is None or settings.password_file is None:

@@ -98,7 +98,7 @@ class MqttLink:
     """A connection to the broker that stays, or comes back.
 
     While it is not there, `problem` says why; `is_refused` that the broker has answered and does not let it in, and
-    `is_login_refused` that this is for its name or secret.
+    `is_login_refused` that this is for its name or secret. `refused_filters` are those that it may not subscribe to.
 
     Constructing it does nothing; `start()` begins connecting in the background and `stop()` says goodbye properly.
     Handlers and `on_connected` callbacks run in the link's own thread and must not block.
@@ -116,6 +116,7 @@ class MqttLink:
         self.problem: str | None = "not connected yet"
         self.is_refused = False
         self.is_login_refused = False
+        self.refused_filters: set[str] = set()
         self._credentials = credentials
         self._cafile = cafile
         self._will = will
@@ -266,6 +267,7 @@ class MqttLink:
         self.is_refused = self.is_login_refused = False
         with self._subscribing:
             self._subscribed.clear()
+            self.refused_filters.clear()
             self._send_subscriptions(self._subscriptions)
             self._connected.set()
         logger.info("connected to %s", self.address)
@@ -287,10 +289,11 @@ class MqttLink:
         _properties: Properties | None,
     ) -> None:
         with self._subscribing:
-            filters = self._subscribed.pop(message_id, [])
-        for topic_filter, reason in zip(filters, reasons, strict=False):
-            if reason.is_failure:  # 0x80, MQTT 3.1.1 section 3.9.3
-                logger.warning("the broker at %s refused the subscription to %s", self.address, topic_filter)
+            asked = zip(self._subscribed.pop(message_id, []), reasons, strict=False)
+            refused = [topic_filter for topic_filter, reason in asked if reason.is_failure]  # 0x80, section 3.9.3
+            self.refused_filters.update(refused)
+        for topic_filter in refused:
+            logger.warning("the broker at %s refused the subscription to %s", self.address, topic_filter)
 
     def _connect_failed(self, _client: Any, _userdata: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this while it handles the error, and does not pass it on

@@ -33,6 +33,7 @@ SUBCOMMANDS = {
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "audit": ("gpumon.cli.audit", "show who did what"),
+    "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
 EVERYWHERE = ("data", "log.level")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from gpumon.address import BrokerAddress, address_for_agents, parse_broker_address
+from gpumon.address import BrokerAddress, address_for_agents, page_address, parse_broker_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.files import write_atomically
@@ -19,13 +19,15 @@ logger = logging.getLogger(__name__)
 class Reach(msgspec.Struct, frozen=True):
     """What a worker gives as `--master` and `--cafile` (None: an authority that its system trusts), and the base.
 
-    `local_port` is that of the embedded broker on this machine, None with another broker.
+    `local_port` is that of the embedded broker on this machine, None with another broker; `page` is where people find
+    the page.
     """
 
     master: str
     cafile: str | None
     base: str
     local_port: int | None = None
+    page: str | None = None
 
     @property
     def address(self) -> BrokerAddress:
@@ -38,7 +40,8 @@ def reach_by(settings: Settings, data: DataFolder) -> Reach:
     address = parse_broker_address(address_for_agents(settings))
     cafile = _cafile(settings, data) if address.tls else None
     local_port = settings.mqtt.port if settings.broker.url is None else None
-    return Reach(str(address), str(Path(cafile).absolute()) if cafile else None, settings.mqtt.base, local_port)
+    kept = str(Path(cafile).absolute()) if cafile else None
+    return Reach(str(address), kept, settings.mqtt.base, local_port, page_address(settings))
 
 
 def note_reach(settings: Settings, data: DataFolder) -> None:

@@ -1,0 +1,67 @@
+"""The machine around gpumon: room on its disk, and whether its clock is right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpumon.cli.doctor.finding import Finding, Verdict
+
+LEAST_FREE_BYTES = 1024**3
+LEAST_FREE_SHARE = 0.05
+ASKED_FOR_S = 5.0
+
+
+def look_at_machine(data: Path) -> Iterator[Finding]:
+    """Look at the disk of the data folder and at the clock."""
+    yield _disk(data)
+    yield _clock()
+
+
+def _disk(data: Path) -> Finding:
+    what = "disk"
+    folder = data.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    found = f"{usage.free / 1024**3:.1f} GiB of {usage.total / 1024**3:.0f} GiB are free at {folder}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(
+            what,
+            Verdict.BAD,
+            f"this user may not write to {folder}",
+            f"sudo chown $USER {folder}, or give --data another folder",
+        )
+    if usage.free < 64 * 1024**2:
+        return Finding(what, Verdict.BAD, found, "free some space: history, commands and accounts cannot be kept")
+    if usage.free < min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * usage.total):
+        return Finding(what, Verdict.WARNING, found, "free some space before it is full")
+    return Finding(what, Verdict.GOOD, found)
+
+
+def _clock() -> Finding:
+    what = "clock"
+    if shutil.which("timedatectl") is None:
+        return Finding(
+            what, Verdict.UNKNOWN, "timedatectl is not here to ask", "see that something sets the clock (chrony)"
+        )
+    try:
+        answer = subprocess.run(
+            ["timedatectl", "show", "-p", "NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=ASKED_FOR_S,
+            check=False,
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(
+            what, Verdict.UNKNOWN, f"timedatectl does not answer: {error}", "see that something sets the clock (chrony)"
+        )
+    if answer == "yes":
+        return Finding(what, Verdict.GOOD, "it is set by NTP")
+    if answer == "no":
+        return Finding(what, Verdict.WARNING, "it is not set by NTP", "sudo apt-get install chrony")
+    return Finding(what, Verdict.UNKNOWN, "timedatectl does not say", "see that something sets the clock (chrony)")

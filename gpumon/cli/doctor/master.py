@@ -1,0 +1,104 @@
+"""A master on this machine: its folder, its database, its page."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import ssl
+import stat
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpumon.cli.doctor.finding import Finding, Verdict
+from gpumon.cli.reach import known_reach
+from gpumon.datafolder import DataFolder
+from gpumon.errors import GpumonError
+from gpumon.settings import Settings
+
+ANSWER_TIMEOUT_S = 5.0
+
+
+def look_at_master(settings: Settings, data: DataFolder) -> Iterator[Finding]:
+    """Look at what a master keeps in this folder, and whether its page answers."""
+    yield _secrets(data)
+    yield _database(data)
+    yield from _page(settings, data)
+
+
+def _secrets(data: DataFolder) -> Finding:
+    what = "secrets"
+    kept = (data.master_secret, data.session_secret, data.database, data.certificates / "ca.key", data.first_login)
+    opened = [path for path in kept if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if opened:
+        names = ", ".join(path.name for path in opened)
+        return Finding(what, Verdict.BAD, f"others may read {names}", f"chmod 600 {' '.join(map(str, opened))}")
+    if data.first_login.exists():
+        to_do = f"log in, change it, and delete {data.first_login}"
+        return Finding(what, Verdict.WARNING, "admin's first password is still kept in a file", to_do)
+    return Finding(what, Verdict.GOOD, f"{data.root} is for this user alone")
+
+
+def _database(data: DataFolder) -> Finding:
+    what = "database"
+    try:
+        engine = importlib.import_module("master.store.engine")
+    except ModuleNotFoundError as error:
+        return Finding(what, Verdict.UNKNOWN, f"{error.name} is not installed here", "pip install 'gpumon[master]'")
+    store = engine.Store(data)
+    try:
+        store.start()
+        with store.read() as connection:
+            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    except GpumonError as error:
+        return Finding(what, Verdict.BAD, str(error))
+    finally:
+        store.stop()
+    if answer != "ok":
+        to_do = f"stop gpumon, keep a copy, then: sqlite3 {data.database} .recover"
+        return Finding(what, Verdict.BAD, f"{data.database} is damaged: {answer}", to_do)
+    size = data.database.stat().st_size / 2**20
+    return Finding(what, Verdict.GOOD, f"{data.database} is whole ({size:.0f} MiB)")
+
+
+def _page(settings: Settings, data: DataFolder) -> Iterator[Finding]:
+    what = "page"
+    port, said = settings.page.port, known_reach(settings, data).page
+    for address in dict.fromkeys((said or "", f"http://127.0.0.1:{port}", f"https://localhost:{port}")):
+        health = _health(address, data.authority)
+        if health is not None:
+            yield Finding(what, Verdict.GOOD, f"{address} answers")
+            yield _as_it_says(health)
+            return
+    to_do = "start it with gpumon up; if it serves another port, name that with --port"
+    yield Finding(what, Verdict.BAD, f"no gpumon page answers on port {port} of this machine", to_do)
+
+
+def _as_it_says(health: dict[str, Any]) -> Finding:
+    wrong = [f"the {part} is {word}" for part, word in health.items() if word.startswith(("not", "cannot"))]
+    if wrong:
+        return Finding("master", Verdict.BAD, f"it says: {'; '.join(wrong)}", "see its log for why")
+    return Finding("master", Verdict.GOOD, "it reaches its broker and keeps what it hears")
+
+
+def _health(address: str, authority: Path) -> dict[str, Any] | None:
+    context = ssl.create_default_context()
+    if authority.exists():
+        context.load_verify_locations(authority)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
+    try:
+        with opener.open(f"{address}/healthz", timeout=ANSWER_TIMEOUT_S) as answer:
+            health = json.loads(answer.read(4096))
+    except (OSError, ValueError):  # an empty address too
+        return None
+    return health if isinstance(health, dict) and "broker" in health else None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Answers a redirect as an error: it is another address that is asked for, next."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Follow none."""
+        return
