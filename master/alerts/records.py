@@ -39,8 +39,9 @@ class Alert:
 
     `gpu` is the card's uuid, None where it is about the whole worker. `since` is when it fired, `until` when it was
     resolved, by the master's clock (seconds since 1970). `value` and `threshold` are in the unit of the rule's kind,
-    None where the kind has none; `value` is the last one that was read while it fired. `labels` are the worker's, as
-    they were when it fired. `count` says how often it has happened, for what happens at one moment (XID, ECC).
+    None where the kind has none, `unit` that unit; `value` is the last one that was read while it fired. `labels` are
+    the worker's, as they were when it fired. `count` says how often it has happened and `last` when it last did, for
+    what happens at one moment (XID, ECC).
     """
 
     id: str
@@ -54,17 +55,33 @@ class Alert:
     text: str
     value: float | None = None
     threshold: float | None = None
+    unit: str | None = None
     until: float | None = None
     count: int = 1
+    last: float | None = None
     labels: dict[str, str] = field(default_factory=dict)
     acknowledged_by: str | None = None
     acknowledged_at: float | None = None
+    acknowledged_note: str = ""
     silenced: bool = False
 
     @property
     def is_firing(self) -> bool:
         """Whether it goes on."""
         return self.state == "firing"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What an operator may run about an alert, on its worker: filled in for the processes that are there at present.
+
+    Where `command` is None, `problem` says why it cannot be run now.
+    """
+
+    name: str
+    worker_id: str
+    command: str | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
