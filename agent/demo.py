@@ -15,6 +15,7 @@ import msgspec
 
 from agent.cards import KnownCards
 from agent.command_conditions import command_conditions
+from agent.home_assistant.offer import home_assistant_extensions
 from agent.identity import Identity, identity
 from agent.node import WorkerNode
 from agent.samplers.base import Readings
@@ -66,16 +67,18 @@ def demo_node(settings: Settings, address: BrokerAddress, who: Identity, number:
     labels = {"rack": str(1 + number // 4), **settings.agent.labels}
     cards = KnownCards(who.folder / CARDS_FILE)
     cards.load()
+    topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
     return WorkerNode(
         who,
         address,
-        Topics(settings.mqtt.base, settings.home_assistant.prefix),
+        topics,
         msgspec.structs.replace(settings.agent, labels=labels),
         sampler=sampler,
         cards=cards,
         host=sampler.host,
         machine=sampler.machine,
         conditions=command_conditions(settings.commands, GPUMON_SIMULATED="1", PATH=path),
+        extensions=home_assistant_extensions(settings, who, topics, cards),
     )
 
 

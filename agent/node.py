@@ -34,6 +34,12 @@ STOP_LINK_S = 1.0
 class Extension(Protocol):
     """Something more that a worker does for others, such as announcing itself to a home automation system."""
 
+    def start(self, link: MqttLink) -> None:
+        """Take the worker's connection, which is about to begin."""
+
+    def stop(self) -> None:
+        """End before the connection does."""
+
     def announced(self, info: Info) -> None:
         """Hear that the worker has published its inventory: after every connect, and when it has changed."""
 
@@ -107,12 +113,16 @@ class WorkerNode:
         self._link.subscribe(self._topics.command_to_all, 1, self._runner.receive)
         self._link.subscribe(self._topics.worker(self.worker_id, Channel.STATUS), 1, self._status_heard)
         self._link.on_connected(self._announce)
+        for extension in self._extensions:
+            extension.start(self._link)
         self._link.start()
 
     def stop(self) -> None:
         """End commands, say `offline` and leave: at once where nothing runs, in 3 seconds where a command resists."""
         self._is_stopping = True
         self._sampling.stop()
+        for extension in self._extensions:
+            extension.stop()
         self._runner.end_all(STOP_COMMANDS_S)
         if self._link.is_connected:
             self._publisher.status(STATUS_OFFLINE)

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent import memory
 from agent.cards import KnownCards
 from agent.command_conditions import CommandConditions, command_conditions
+from agent.home_assistant.offer import home_assistant_extensions, offered_buttons
 from agent.identity import Identity, load_identity, worker_id_of
 from agent.joining import Joining
 from agent.login import Login, tell_joined
@@ -37,8 +38,10 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     another agent uses it, or the master does not let this machine join. Raises SamplerError: when there is nothing to
     read on this machine.
     """
+    # What cannot be used is told of before a join key is used up.
     _check_labels(settings.agent.labels)
-    conditions = command_conditions(settings.commands)  # told of before a join key is used up
+    conditions = command_conditions(settings.commands)
+    offered_buttons(settings)
     worker_id = worker_id_of(settings.agent)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
     with _alone_in(folder):
@@ -68,16 +71,18 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
 def _node(settings: Settings, address: BrokerAddress, who: Identity, conditions: CommandConditions) -> WorkerNode:
     cards = KnownCards(who.folder / CARDS_FILE)
     cards.load()
+    topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
     return WorkerNode(
         who,
         address,
-        Topics(settings.mqtt.base, settings.home_assistant.prefix),
+        topics,
         settings.agent,
         sampler=choose_sampler(settings.agent, who.worker_id, cards.inventory()),
         cards=cards,
         host=HostSampler().read,
         machine=this_machine(),
         conditions=conditions,
+        extensions=home_assistant_extensions(settings, who, topics, cards),
     )
 
 

@@ -12,6 +12,7 @@ from agent.samplers.base import Inventory, Readings, SamplerError
 from agent.samplers.simulated import SimulatedSampler
 from agent.simulation.models import PROFILES
 from gpumon.commands import Command, CommandResult
+from gpumon.link import MqttLink
 from gpumon.messages import Event, GpuReading, Info
 from tests.agent.runtime.support import WORKER, Observer, make_node, running
 from tests.support import eventually, free_port, mosquitto
@@ -222,6 +223,13 @@ def test_an_extension_hears_of_every_announcement(mosquitto_port: int, tmp_path:
     class Heard:
         def __init__(self) -> None:
             self.infos: list[Info] = []
+            self.is_stopped = False
+
+        def start(self, link: MqttLink) -> None:
+            assert not link.is_connected
+
+        def stop(self) -> None:
+            self.is_stopped = True
 
         def announced(self, info: Info) -> None:
             self.infos.append(info)
@@ -229,6 +237,7 @@ def test_an_extension_hears_of_every_announcement(mosquitto_port: int, tmp_path:
     heard = Heard()
     with running(make_node(mosquitto_port, tmp_path, extensions=[heard])):
         assert len(eventually(lambda: heard.infos)[0].gpus) == 8
+    assert heard.is_stopped
 
 
 def test_what_an_earlier_run_has_left_is_answered_for_at_start(mosquitto_port: int, tmp_path: Path) -> None:

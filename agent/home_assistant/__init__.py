@@ -1,0 +1,1 @@
+"""Announcing a worker and its cards to Home Assistant by MQTT discovery."""
