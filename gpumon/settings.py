@@ -232,6 +232,41 @@ class HistorySettings(Section, frozen=True):
     hour_days: Annotated[float, _setting("days for which a value an hour is kept", ge=1, le=3660)] = 400.0
 
 
+class DatabaseSettings(Section, frozen=True):
+    """Another database than the SQLite file of the data folder; its repr does not show the URL."""
+
+    url: Annotated[
+        str | None,
+        _setting(
+            "PostgreSQL database to use instead of the data folder's SQLite file, postgresql://USER@HOST[:PORT]/DATABASE"
+        ),
+    ] = None
+    password_file: Annotated[
+        str | None,
+        _setting("file (mode 0600) with the password for database.url; without it, where libpq looks (PGPASSFILE)"),
+    ] = None
+    max_connections: Annotated[
+        int, _setting("connections to PostgreSQL that one process may have open at once", ge=3, le=1000)
+    ] = 20
+
+    def __repr__(self) -> str:
+        shown = {**msgspec.structs.asdict(self), "url": self.url and "..."}
+        return f"DatabaseSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class AlertSettings(Section, frozen=True):
+    """What is watched for, beside what is on from the start."""
+
+    rules: Annotated[
+        dict[str, Any],
+        _setting("rules of your own by name, and what is different in the built-in ones; see docs/alerts.md"),
+    ] = {}
+    events_end_after_s: Annotated[
+        float, _setting("seconds without another after which an alert about XIDs or ECC errors ends", ge=60, le=2592000)
+    ] = 3600.0
+    keep_days: Annotated[float, _setting("days for which alerts that are over are kept", ge=1, le=3660)] = 400.0
+
+
 class LogSettings(Section, frozen=True):
     """What is logged."""
 
@@ -260,4 +295,6 @@ class Settings(Section, frozen=True):
     home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     master: MasterSettings = MasterSettings()
     history: HistorySettings = HistorySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
