@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from master.store.values import PlainText
+
 # Named constraints, so that later migrations can change them on SQLite as well.
 _NAMES = {
     "ix": "ix_%(column_0_N_label)s",
@@ -18,7 +20,7 @@ class Base(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {str: Text, int: BigInteger, float: Double}  # noqa: RUF012 - SQLAlchemy's own way to say it
+    type_annotation_map = {str: PlainText, int: BigInteger, float: Double}  # noqa: RUF012 - SQLAlchemy's own way to say it
 
 
 class WorkerRow(Base):
@@ -232,6 +234,7 @@ class AlertRow(Base):
     rule: Mapped[str]
     worker_id: Mapped[str]
     gpu: Mapped[str | None]
+    severity: Mapped[str]
     state: Mapped[str]
     since: Mapped[float]
     ended: Mapped[float | None]

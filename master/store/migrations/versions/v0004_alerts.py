@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.Text, nullable=False),
         sa.Column("worker_id", sa.Text, nullable=False),
         sa.Column("gpu", sa.Text, nullable=True),
+        sa.Column("severity", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("since", sa.Double, nullable=False),
         sa.Column("ended", sa.Double, nullable=True),
