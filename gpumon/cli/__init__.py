@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "audit": ("gpumon.cli.audit", "show who did what"),
     "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
+    "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
 EVERYWHERE = ("data", "log.level")
@@ -73,12 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
-    known = declarations()
     parser = argparse.ArgumentParser(prog=f"gpumon {name}", description=SUBCOMMANDS[name][1], allow_abbrev=False)
-    for takes_settings in (parser, *subcommand.add_arguments(parser)):
-        _add_settings(takes_settings, [known[key] for key in (*subcommand.SETTINGS, *EVERYWHERE)])
+    declare(parser, subcommand)
     arguments = parser.parse_args(words)
     config = getattr(arguments, "config", os.environ.get("GPUMON_CONFIG"))
+    known = declarations()
     flags = {key: value for key, value in vars(arguments).items() if key in known}
     try:
         keep_private()
@@ -89,6 +89,13 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
         return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
         return 130
+
+
+def declare(parser: argparse.ArgumentParser, subcommand: Subcommand) -> None:
+    """Declare what a subcommand takes: its own arguments, and the settings that concern it."""
+    known = declarations()
+    for takes_settings in (parser, *subcommand.add_arguments(parser)):
+        _add_settings(takes_settings, [known[key] for key in (*subcommand.SETTINGS, *EVERYWHERE)])
 
 
 def _add_settings(parser: argparse.ArgumentParser, settings: Sequence[Declaration]) -> None:
@@ -133,7 +140,7 @@ def _overview() -> str:
 
 
 def _extra_for(name: str) -> str:
-    extra = {"agent": "agent", "demo-workers": "agent", "top": "top"}.get(name, "master")
+    extra = {"agent": "agent", "demo-workers": "agent", "top": "top", "completion": "top"}.get(name, "master")
     return f"pip install 'gpumon[{extra}]'"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -28,6 +29,23 @@ def gathered(runs: Mapping[str, WorkerRun]) -> str:
             f"--- {', '.join(workers)} ({len(workers)})\n{body}{'' if not body or body.endswith(chr(10)) else chr(10)}"
         )
     return "".join(parts)
+
+
+def as_json(runs: Mapping[str, WorkerRun]) -> str:
+    """Return how it ended on each worker, with all of its output, for scripts."""
+    ended = [
+        {
+            "worker": worker_id,
+            "state": run.result.state if run.result is not None else "lost",
+            "exit_code": run.result.exit_code if run.result is not None else None,
+            "duration_s": run.result.duration_s if run.result is not None else None,
+            "output": run.output,
+            "truncated": run.result is not None and run.result.truncated,
+            "problem": run.result.problem if run.result is not None else None,
+        }
+        for worker_id, run in sorted(runs.items())
+    ]
+    return json.dumps(ended, indent=2, ensure_ascii=False)
 
 
 def summary(runs: Mapping[str, WorkerRun]) -> str:

@@ -12,18 +12,28 @@ from pathlib import Path
 
 import msgspec
 
-from gpumon.cli.connection import operators_way_in
-from gpumon.cli.fleet_run import Ended, FleetRun, WorkerRun, Wrote
-from gpumon.cli.gather import gathered, summary
+from gpumon.cli.connection import DATABASE_SETTINGS, operators_way_in
+from gpumon.cli.fleet_run import FleetRun, WorkerRun, Wrote
+from gpumon.cli.gather import as_json, gathered, summary
 from gpumon.cli.prefixed import LinePrinter
+from gpumon.cli.progress import Progress
 from gpumon.cli.reach import as_the_master_runs
 from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES, MAX_TIMEOUT_S, Command, CommandResult, new_command_id
+from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.settings import Settings
 from gpumon.topics import Topics, check_worker_id
 
-SETTINGS = ("agent.master", "agent.username", "agent.password_file", "agent.cafile", "mqtt.port", "mqtt.base")
+SETTINGS = (
+    "agent.master",
+    "agent.username",
+    "agent.password_file",
+    "agent.cafile",
+    "mqtt.port",
+    "mqtt.base",
+    *DATABASE_SETTINGS,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
@@ -40,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
     parser.add_argument(
         "-b", "--gather", action="store_true", help="show no output before the end, then identical outputs once"
     )
+    parser.add_argument("--json", action="store_true", help="for scripts: how it ended on each worker, as JSON")
     parser.add_argument("command", nargs="+", metavar="CMD", help="the command, after --; words are joined by spaces")
     return []
 
@@ -63,7 +74,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         if settings.agent.master is None and runs:
             _audit(settings, command, list(runs))
         command = msgspec.structs.replace(command, expires_at=time.time() + command.timeout_s)
-        _followed(fleet, command, runs, arguments.gather)
+        _followed(fleet, command, runs, arguments)
     finally:
         fleet.stop()
     return _exit_code(runs, missing)
@@ -74,7 +85,7 @@ def _audit(settings: Settings, command: Command, worker_ids: list[str]) -> None:
     # Where there is no master there is no database either, nor what reads one.
     from gpumon.cli.run_audit import note_run  # noqa: PLC0415
 
-    note_run(DataFolder(Path(settings.data)), command, worker_ids)
+    note_run(DataFolder(Path(settings.data), database_address(settings.database)), command, worker_ids)
 
 
 def _command(arguments: argparse.Namespace) -> Command:
@@ -107,30 +118,37 @@ def _chosen(arguments: argparse.Namespace, fleet: FleetRun) -> list[str]:
     return online
 
 
-def _followed(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], gather: bool) -> None:  # noqa: FBT001
-    printer = LinePrinter(list(runs), sys.stdout, sys.stderr)
+def _followed(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], arguments: argparse.Namespace) -> None:
+    is_late = arguments.gather or arguments.json  # shown at the end
+    printer = Progress(len(runs), sys.stderr) if is_late else LinePrinter(list(runs), sys.stdout, sys.stderr)
     fleet.send(command, list(runs))
     try:
-        _shown(fleet, command, runs, None if gather else printer)
+        _shown(fleet, command, runs, printer)
     except KeyboardInterrupt:
         waiting = [worker_id for worker_id, run in runs.items() if run.result is None]
         print(f"\ncancelling on {len(waiting)} workers; once more to leave now", file=sys.stderr)
         fleet.cancel(command, waiting)
-        _shown(fleet, command, runs, None if gather else printer)
-    if gather:
+        _shown(fleet, command, runs, printer)
+    if arguments.json:
+        print(as_json(runs))
+        return
+    if arguments.gather:
         print(gathered(runs), end="")
     if len(runs) > 1:
         print(summary(runs), file=sys.stderr)
 
 
-def _shown(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], printer: LinePrinter | None) -> None:
+def _shown(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], printer: LinePrinter | Progress) -> None:
     for arrival in fleet.follow(command, runs):
-        if isinstance(arrival, Wrote) and printer is not None:
+        if isinstance(arrival, Wrote):
             printer.wrote(arrival.worker_id, arrival.output)
-        elif isinstance(arrival, Ended):
-            if printer is not None:
-                printer.ended(arrival.worker_id)
-            _tell_end(arrival.worker_id, arrival.result)
+            continue
+        printer.ended(arrival.worker_id)
+        _tell_end(arrival.worker_id, arrival.result)
+        if isinstance(printer, Progress):
+            printer.draw()
+    if isinstance(printer, Progress):
+        printer.clear()
 
 
 def _tell_end(worker_id: str, result: CommandResult) -> None:

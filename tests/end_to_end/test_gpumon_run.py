@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -47,6 +48,15 @@ def test_many_workers_lines_carry_their_names_and_a_summary_follows(fleet: Runni
 def test_gathered_output_is_shown_once(fleet: Running) -> None:
     finished = fleet.gpumon("run", "--all", "-b", "--", "echo same")
     assert finished.stdout == "--- w1, w2 (2)\nsame\n"
+
+
+def test_scripts_get_how_it_ended_on_each_worker(fleet: Running) -> None:
+    finished = fleet.gpumon("run", "-w", "w1,w2", "--json", "--", 'echo "$(hostname) ä"; exit 3')
+    assert finished.returncode == 1
+    first, second = json.loads(finished.stdout)
+    assert (first["worker"], first["state"], first["exit_code"]) == ("w1", "finished", 3)
+    assert second["output"].endswith(" ä\n")
+    assert second["duration_s"] > 0
 
 
 def test_a_label_chooses_workers(fleet: Running) -> None:
