@@ -1,9 +1,11 @@
-"""Where things lie in the data folder (`--data`, `./data` by default)."""
+"""Where things lie in the data folder (`--data`, `./data` by default), and where the database is that goes with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from gpumon.database_address import DatabaseAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +13,8 @@ class DataFolder:
     """The data folder's layout; nothing is created by asking."""
 
     root: Path
+    # In place of the file `database`; part of the folder, so that whatever opens it opens the same database.
+    server: DatabaseAddress | None = None
 
     @property
     def settings_file(self) -> Path:
@@ -19,7 +23,7 @@ class DataFolder:
 
     @property
     def database(self) -> Path:
-        """The master's SQLite database."""
+        """The master's SQLite database, where no `server` takes its place."""
         return self.root / "gpumon.db"
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from gpumon.database_address import may_hold_password
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.settings import Section, Settings
@@ -23,6 +24,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+# Secrets that could be misread.
+_MAY_BE_SECRET = frozenset({"agent.join", "database.url"})
 SYSTEM_SETTINGS_FILE = Path("/etc/gpumon/gpumon.toml")
 
 
@@ -125,12 +128,17 @@ def _flatten(table: Mapping[str, Any], known: Mapping[str, Declaration], prefix:
 
 
 def _converted(declaration: Declaration, raw: Any, source: str, text: bool = True) -> Any:  # noqa: FBT001
+    if text and declaration.key == "database.url" and may_hold_password(raw):
+        raise SettingError(
+            f"{source} holds a password, where other programs see it: put it in a file of mode 0600 and name that in "
+            "database.password_file"
+        )
     if text and declaration.repeats:
         raw = _split(declaration, raw, source)
     try:
         return msgspec.convert(raw, declaration.type, strict=not text)
     except msgspec.ValidationError as error:
-        shown = "what it holds" if declaration.key == "agent.join" else repr(raw)  # a secret that could be misread
+        shown = "what it holds" if declaration.key in _MAY_BE_SECRET else repr(raw)
         raise SettingError(f"{source}: {shown} cannot be used: {error}") from error
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from master.store.engine import Store
 from master.store.models import AuditRow
@@ -52,8 +52,9 @@ class AuditFilter:
         if self.action is not None:
             query = query.where((AuditRow.action == self.action) | AuditRow.action.startswith(f"{self.action}."))
         if self.worker is not None:
-            # In JSON a name stands in quotes, and quotes within text have a backslash: nothing else is found.
-            named = AuditRow.detail.contains(json.dumps(self.worker, ensure_ascii=False), autoescape=True)
+            # In JSON a name stands in quotes, and quotes within text have a backslash: nothing else is found. Not by
+            # LIKE, which tells capitals from small letters on PostgreSQL alone.
+            named = func.replace(AuditRow.detail, json.dumps(self.worker, ensure_ascii=False), "") != AuditRow.detail
             query = query.where((AuditRow.subject == self.worker) | named)
         if self.since is not None:
             query = query.where(AuditRow.time >= self.since)

@@ -8,17 +8,19 @@ from pathlib import Path
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, make_folder, write_atomically
 from gpumon.locks import locked
+from master.store.engine import database_of
 from master.store.schema import migrate
 
 
 def prepare(data: DataFolder) -> None:
     """Create the data folder with its database, or bring it up to date; two processes may do so at once.
 
-    Raises StartError: when the folder cannot be written, or the database is damaged or of a newer version.
+    Raises StartError: when the folder cannot be written, or the database does not answer, is damaged or of a newer
+    version; SettingError: when its driver is missing.
     """
     make_folder(data.root)
     with locked(data.root / ".prepare.lock"):
-        migrate(data.database)
+        migrate(database_of(data))
         ensure_secret(data.master_secret)
         if not _instance_file(data).exists():
             write_atomically(_instance_file(data), secrets.token_hex(6).encode())

@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from gpumon.cli.connection import data_folder
+from gpumon.cli.connection import DATABASE_SETTINGS, data_folder
 from gpumon.cli.times import duration_s
 from gpumon.settings import Settings
 from master.audit_reader import AuditEntry, AuditFilter, AuditReader, as_csv, as_json_lines
 from master.store.engine import Store
 
-SETTINGS: tuple[str, ...] = ()
+SETTINGS = DATABASE_SETTINGS
 LONGEST_SHOWN = 200
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from broker.service import run_broker
-from gpumon.cli.connection import TLS_SETTINGS, data_folder
+from gpumon.cli.connection import DATABASE_SETTINGS, TLS_SETTINGS, data_folder
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings
 from master.account_directory import AccountDirectory
@@ -21,6 +21,7 @@ SETTINGS = (
     "broker.max_connections_per_address",
     "broker.max_messages_per_s",
     "broker.max_bytes_per_s",
+    *DATABASE_SETTINGS,
 )
 
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from gpumon.address import BrokerAddress, parse_broker_address
+from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.files import ensure_secret, make_folder, read_secret
@@ -26,13 +27,17 @@ BROKER_SETTINGS = (
     "broker.dynamic_security",
 )
 
+# What a subcommand takes that opens the database.
+DATABASE_SETTINGS = ("database.url", "database.password_file", "database.max_connections")
+
 
 def data_folder(settings: Settings) -> DataFolder:
-    """Return the data folder, made where it is not there yet.
+    """Return the data folder, made where it is not there yet, with the database that goes with it.
 
-    Raises StartError: when it cannot be written.
+    Raises StartError: when it cannot be written; SettingError: when `database.url` cannot be used.
     """
-    return DataFolder(make_folder(Path(settings.data)))
+    server = database_address(settings.database)
+    return DataFolder(make_folder(Path(settings.data)), server)
 
 
 def masters_way_in(settings: Settings, data: DataFolder) -> tuple[BrokerAddress, Credentials | None, Path | None]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from gpumon.cli.accounts import account_mirror
 from gpumon.cli.actor import this_user
-from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder
+from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder
 from gpumon.cli.join_line import check_can_join, join_line
 from gpumon.cli.reach import Reach, address_given, known_reach
 from gpumon.cli.times import duration_s, shown_time
@@ -20,7 +20,7 @@ from master.join_keys import JoinKey, JoinKeys
 from master.prepare import prepare
 from master.store.engine import Store
 
-SETTINGS = ("mqtt.port", "mqtt.base", *TLS_SETTINGS, *BROKER_SETTINGS)
+SETTINGS = ("mqtt.port", "mqtt.base", *TLS_SETTINGS, *BROKER_SETTINGS, *DATABASE_SETTINGS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpumon.address import page_address, page_has_tls
 from gpumon.cli.accounts import accounts_of
-from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
+from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
 from gpumon.cli.join_line import check_can_join, join_line
 from gpumon.cli.reach import note_reach, reach_by
 from gpumon.datafolder import DataFolder
@@ -24,6 +25,8 @@ from webui.server import serve
 if TYPE_CHECKING:
     from broker.server_tls import ServerTls
 
+logger = logging.getLogger(__name__)
+
 SETTINGS = (
     *TLS_SETTINGS,
     "page.port",
@@ -35,6 +38,7 @@ SETTINGS = (
     "mqtt.port",
     "mqtt.base",
     *BROKER_SETTINGS,
+    *DATABASE_SETTINGS,
     "master.save_interval_s",
     "master.command_days",
 )
@@ -48,6 +52,11 @@ def add_arguments(_parser: argparse.ArgumentParser) -> Sequence[argparse.Argumen
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     data = data_folder(settings)
+    if data.server is not None and data.server.password is not None:
+        logger.warning(
+            "database.url in the settings file holds a password: better put it in a file of mode 0600 and name that in "
+            "database.password_file"
+        )
     address, credentials, cafile = masters_way_in(settings, data)
     certificate = _certificate(settings, data)
     tls = None if certificate is None else certificate.open()

@@ -15,7 +15,7 @@ def note_run(data: DataFolder, command: Command, worker_ids: list[str]) -> None:
 
     Raises RunError: when that cannot be written, so that nothing is sent.
     """
-    if not data.database.exists():
+    if data.server is None and not data.database.exists():
         return
     store, by = Store(data), this_user()
     try:

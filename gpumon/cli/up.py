@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
+from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
@@ -27,6 +27,7 @@ SETTINGS = (
     "mqtt.port",
     "mqtt.base",
     *BROKER_SETTINGS,
+    *DATABASE_SETTINGS,
     "agent.worker_id",
     "agent.interval_s",
     "agent.source",

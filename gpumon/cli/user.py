@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gpumon.cli.accounts import accounts_of
 from gpumon.cli.actor import this_user
-from gpumon.cli.connection import BROKER_SETTINGS, data_folder
+from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, data_folder
 from gpumon.cli.times import duration_s, shown_time
 from gpumon.errors import SettingError
 from gpumon.roles import Principal, Role
@@ -18,7 +18,7 @@ from master.accounts import Accounts
 from master.api_tokens import ApiToken
 from master.limits import limit_text
 
-SETTINGS = BROKER_SETTINGS
+SETTINGS = (*BROKER_SETTINGS, *DATABASE_SETTINGS)
 PEOPLES_ROLES = (Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.INTEGRATION)
 LIMIT_HELP = "workers on which commands may run: all, none, or those with all of KEY=VALUE,..."
 

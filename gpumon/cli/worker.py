@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpumon.cli.accounts import accounts_of
 from gpumon.cli.actor import this_user
-from gpumon.cli.connection import BROKER_SETTINGS, TLS_SETTINGS, data_folder
+from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder
 from gpumon.cli.reach import Reach, known_reach
 from gpumon.cli.times import shown_time
 from gpumon.datafolder import DataFolder
@@ -18,7 +18,7 @@ from gpumon.files import make_folder, write_secret
 from gpumon.settings import Settings
 from master.accounts import AccountError, Accounts, WorkerAccount
 
-SETTINGS = ("mqtt.port", *TLS_SETTINGS, *BROKER_SETTINGS)
+SETTINGS = ("mqtt.port", *TLS_SETTINGS, *BROKER_SETTINGS, *DATABASE_SETTINGS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from master.store.values import PlainText
@@ -280,6 +280,49 @@ class NotificationRow(Base):
     due: Mapped[float]
     attempts: Mapped[int]
     problem: Mapped[str | None]
+
+
+class UsageRow(Base):
+    """What a user has held and used at a place in `step_s` (an hour or a UTC day) from `start` on.
+
+    Both are given by number (see `master.usage.names`). It is a clustered table, in the order in which it is added up.
+    """
+
+    __tablename__ = "usage"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own way to say it
+
+    step_s: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    place_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    held_ms: Mapped[int]
+    busy_ms: Mapped[int]
+    idle_ms: Mapped[int]
+    metered_ms: Mapped[int]
+    memory_mib_s: Mapped[int]
+    energy_j: Mapped[int]
+
+
+class UsagePlaceRow(Base):
+    """A worker, a model of its cards, and the labels (JSON) it had at some time; `seen` is the newest hour of it."""
+
+    __tablename__ = "usage_places"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    worker_id: Mapped[str]
+    model: Mapped[str]
+    labels: Mapped[str]
+    seen: Mapped[int]
+
+
+class UsageUserRow(Base):
+    """A user of cards; `seen` is the newest hour in which there is something of him."""
+
+    __tablename__ = "usage_users"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    seen: Mapped[int]
 
 
 def table_of(model: type[Base]) -> Table:

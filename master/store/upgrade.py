@@ -7,16 +7,15 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 
 from gpumon.errors import StartError
-from master.store.engine import writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: Engine, database: Path, current: str | None) -> None:
-    """Apply the migrations that follow the revision `current` (None: all), in one transaction.
+def upgrade(connection: Connection, database: str, current: str | None, target: str = "head") -> None:
+    """Apply the migrations that follow the revision `current` (None: all), in the transaction of this connection.
 
     Raises StartError: when the database was written by a newer gpumon.
     """
@@ -25,11 +24,10 @@ def upgrade(engine: Engine, database: Path, current: str | None) -> None:
     if current is not None and current not in known:
         raise StartError(
             f"database {database} was written by a newer gpumon (schema {current}): install that version or a later "
-            "one, or use another folder with --data"
+            "one, or use another database"
         )
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)
 
 
 def configuration() -> Config:

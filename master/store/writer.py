@@ -2,7 +2,8 @@
 
 Rows are put down from any thread and cost nothing there; the thread writes all that have come together in one
 transaction. A row that is put twice before it is written is written once, as it was last. A database that cannot be
-written (full disk, locked) is told once a minute and tried again; the rows wait meanwhile, up to a bound.
+written (full disk, locked, a server that is gone) is told once a minute and tried again; rows and jobs wait meanwhile,
+up to a bound.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from gpumon.log import OncePer
-from master.store.engine import DATABASE_ERRORS, Store, database_problem, upsert, writing
+from master.store.engine import DATABASE_ERRORS, Store, upsert, writing
 from master.store.models import Base, table_of
 
 logger = logging.getLogger(__name__)
@@ -29,13 +29,11 @@ MAX_BATCH_ROWS = 2_000
 # Rows that come in a burst (a thousand results) share a transaction if the first of them waits this long.
 LINGER_S = 0.02
 RETRY_S = 2.0
+MAX_PENDING_JOBS = 10_000
 
 Row = Mapping[str, Any]
 Job = Callable[[Connection], bool]
 _Key = tuple[Table, tuple[Any, ...]]
-
-# Errors that a row brings with it, so that writing it again cannot help; all others are the database's own.
-_ROW_ERRORS = (IntegrityError, DataError, InterfaceError, ProgrammingError, OverflowError, UnicodeError)
 
 
 class Writer:
@@ -75,6 +73,11 @@ class Writer:
         if self._pending:
             logger.error("%d rows could not be written before the end: %s", len(self._pending), self.problem)
 
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows are not written yet, those that are just being written excepted."""
+        return len(self._pending)
+
     def put(self, model: type[Base], row: Row) -> int:
         """Have a row written, in place of one with the same primary key, and return a number to ask `has_stored` with.
 
@@ -104,9 +107,13 @@ class Writer:
     def run(self, job: Job) -> None:
         """Have `job` called with a connection in a transaction of its own, again and again until it returns False.
 
-        One that fails is told and dropped.
+        One that fails by itself is told and dropped; one that the database cannot do now waits.
         """
         with self._condition:
+            if len(self._jobs) >= MAX_PENDING_JOBS:
+                if self._due("dropped jobs"):
+                    logger.error("%d jobs wait for the database: newer ones are dropped", len(self._jobs))
+                return
             self._jobs.append(job)
             self._condition.notify_all()
 
@@ -161,7 +168,9 @@ class Writer:
         try:
             with writing(self._store.engine) as connection:
                 _write_rows(connection, keys, batch)
-        except _ROW_ERRORS:
+        except Exception as error:
+            if not self._store.database.is_of_the_row(error):
+                raise
             self._write_one_by_one(keys, batch)
 
     def _write_one_by_one(self, keys: list[_Key], batch: dict[_Key, Row]) -> None:
@@ -170,25 +179,32 @@ class Writer:
                 try:
                     with connection.begin_nested():
                         _write_rows(connection, [key], batch)
-                except _ROW_ERRORS as error:  # noqa: PERF203 - each row stands for itself here
+                except Exception as error:  # noqa: PERF203 - each row stands for itself here
+                    if not self._store.database.is_of_the_row(error):
+                        raise
                     self.dropped_rows += 1
                     if self._due(f"row {key[0].name}"):
-                        logger.error("a row of %s could not be kept and is dropped: %s", key[0].name, error)
+                        reason = self._store.database.reason(error)
+                        logger.error("a row of %s could not be kept and is dropped: %s", key[0].name, reason)
 
     def _did_one_job(self) -> bool:
         with self._condition:
             job = self._jobs[0] if self._jobs else None
         if job is None:
             return True
-        more = [False]
+        again = [False]
 
         def attempt() -> None:
-            with writing(self._store.engine) as connection:
-                more[0] = job(connection)
+            try:
+                with writing(self._store.engine) as connection:
+                    again[0] = job(connection)
+            except DATABASE_ERRORS as error:
+                again[0] = self._store.database.is_passing(error)
+                raise
 
         done = self._attempt(attempt)
         with self._condition:
-            if not more[0] or self._stopping:
+            if not again[0] or self._stopping:
                 self._jobs.popleft()
             self._condition.notify_all()
         return done
@@ -197,13 +213,9 @@ class Writer:
         try:
             action()
         except Exception as error:
-            self.problem = (
-                database_problem(self._store.data.database, error)
-                if isinstance(error, DATABASE_ERRORS)
-                else repr(error)
-            )
+            is_known = isinstance(error, DATABASE_ERRORS)
+            self.problem = self._store.database.problem(error) if is_known else repr(error)
             if self._due("problem"):
-                is_known = isinstance(error, DATABASE_ERRORS)
                 logger.error("%s; the live view goes on, writing is tried again", self.problem, exc_info=not is_known)
             return False
         if self.problem is not None:

@@ -258,7 +258,7 @@ def test_a_database_that_stays_locked_is_said_and_readers_go_on(
     accounts: Accounts, store: Store, data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = accounts.add_worker("w1")
-    monkeypatch.setattr("master.store.engine.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("master.store.engine_sqlite.BUSY_TIMEOUT_MS", 50)
     store.engine.dispose()
     other = sqlite3.connect(data.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -202,7 +202,7 @@ def test_nothing_is_sent_while_the_audit_cannot_be_written(
     with_workers(master, publisher, "w1")
     publisher.hear("gpumon/+/cmd")
     database = master.audit._store.data.database
-    monkeypatch.setattr("master.store.engine.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("master.store.engine_sqlite.BUSY_TIMEOUT_MS", 50)
     master.audit._store.engine.dispose()
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

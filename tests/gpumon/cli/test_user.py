@@ -104,7 +104,7 @@ def test_a_run_on_the_masters_machine_is_audited_first_or_not_made(
     told = json.loads(gpumon("audit", "--json", "--worker", "w2"))
     assert (told["action"], told["origin"], told["subject"]) == ("command.run", "cli", "c-1")
     assert told["detail"] == {"command": "reboot", "workers": ["w1", "w2"], "timeout_s": 60.0}
-    monkeypatch.setattr("master.store.engine.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("master.store.engine_sqlite.BUSY_TIMEOUT_MS", 50)
     other = sqlite3.connect(data.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(RunError, match="nothing was sent, since the audit cannot be written"):

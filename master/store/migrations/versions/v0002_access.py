@@ -93,10 +93,16 @@ def _create_audit() -> None:
     else:
         op.execute(
             "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'the audit is append-only'; END $$"
+            "$$ BEGIN RAISE EXCEPTION 'the audit is append-only' "
+            "USING ERRCODE = 'integrity_constraint_violation'; END $$"
+        )
+        # By row: one of a statement would fire at every INSERT that has an ON CONFLICT DO UPDATE.
+        op.execute(
+            "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit "
+            "FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()"
         )
         op.execute(
-            "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+            "CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit "
             "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()"
         )
 
@@ -105,5 +111,7 @@ def downgrade() -> None:
     """Drop them."""
     for table in ("audit", "join_keys", "sessions", "api_tokens", "removed_workers"):
         op.drop_table(table)
+    if op.get_bind().dialect.name != "sqlite":
+        op.execute("DROP FUNCTION audit_is_append_only()")
     for table, column in (("users", "commands_on"), ("worker_tokens", "joined"), ("worker_tokens", "join_key_id")):
         op.drop_column(table, column)
