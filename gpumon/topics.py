@@ -59,6 +59,7 @@ FROM_WORKER = frozenset(Channel) - {Channel.COMMAND}
 # is when the discovery prefix is set to another.
 DISCOVERY_PREFIX = "homeassistant"
 HOME_ASSISTANT_STATUS = "homeassistant/status"
+_NOT_IN_DISCOVERY = re.compile(r"[^A-Za-z0-9_-]")
 
 _CHANNELS = {channel.value: channel for channel in Channel}
 
@@ -79,8 +80,9 @@ class Topics:
         return f"{self.base}/+/{channel.value}"
 
     def discovery(self, worker_id: str, gpu: str = "") -> str:
-        """Return the topic on which a worker, or its card with this slug, is announced to Home Assistant."""
-        return f"{self.discovery_prefix}/device/gpumon_{worker_id}{f'_{gpu}' if gpu else ''}/config"
+        """Return the topic on which a worker, or its card with this uuid, is announced to Home Assistant."""
+        card = f"_{_NOT_IN_DISCOVERY.sub('_', gpu)}" if gpu else ""
+        return f"{self.discovery_prefix}/device/gpumon_{worker_id}{card}/config"
 
     @property
     def command_to_all(self) -> str:

@@ -39,6 +39,7 @@ class Removals:
         self._clock = clock
         self._link: MqttLink | None = None
         self._begun: dict[str, float] = {}
+        self._cards: dict[str, set[str]] = {}
         self._last_cleared: dict[str, list[Delivery]] = {}
         self._lock = threading.Lock()
         self._due = OncePer(60.0)
@@ -91,11 +92,19 @@ class Removals:
             self._end(worker_id)
 
     def _forget(self, worker_id: str) -> list[Delivery]:
+        cards = self._cards.setdefault(worker_id, set())
+        if (worker := self._fleet.worker(worker_id)) is not None:
+            cards.update(gpu.uuid for source in (worker.info, worker.metrics) if source for gpu in source.gpus)
         self._fleet.forget(worker_id)
         if self._link is None:
             return []
-        return [self._link.deliver(self._topics.worker(worker_id, channel), b"", retain=True) for channel in _RETAINED]
+        # Home Assistant's devices go by the same means, and the cards before the worker that they refer to.
+        topics = [self._topics.worker(worker_id, channel) for channel in _RETAINED]
+        topics += [self._topics.discovery(worker_id, uuid) for uuid in sorted(cards)]
+        topics.append(self._topics.discovery(worker_id))
+        return [self._link.deliver(topic, b"", retain=True) for topic in topics]
 
     def _end(self, worker_id: str) -> None:
         self._begun.pop(worker_id, None)
+        self._cards.pop(worker_id, None)
         self._last_cleared.pop(worker_id, None)

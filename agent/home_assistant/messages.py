@@ -7,7 +7,6 @@ stands beside `dev` holds for every component that does not say otherwise.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from gpumon.topics import Channel, Topics
 from gpumon.version import __version__
 
 MISSED_SAMPLES = 3
-_NOT_IN_TOPICS = re.compile(r"[^A-Za-z0-9_-]")  # what Home Assistant takes in the topic of a discovery message
 _MAKER = "NVIDIA"
 
 Config = dict[str, Any]
@@ -68,18 +66,13 @@ def discovery_messages(machine: Machine, cards: Sequence[GpuInventory]) -> dict[
     messages = {machine.topics.discovery(machine.worker_id): _encoded(_worker(machine))}
     names = card_names(cards)
     for card in cards:
-        messages[card_topic(machine.topics, machine.worker_id, card.uuid)] = _encoded(_card(machine, card, names))
+        messages[machine.topics.discovery(machine.worker_id, card.uuid)] = _encoded(_card(machine, card, names))
     return messages
-
-
-def card_topic(topics: Topics, worker_id: str, uuid: str) -> str:
-    """Return the topic on which a worker announces its card."""
-    return topics.discovery(worker_id, _NOT_IN_TOPICS.sub("_", uuid))
 
 
 def card_names(cards: Iterable[GpuInventory]) -> dict[str, str]:
     """Return a name for each card by its uuid: its model, told apart by the uuid's first part where there are more."""
-    models = {card.uuid: (card.name or f"{_MAKER} GPU").strip() for card in cards}
+    models = {card.uuid: (card.name or "GPU").removeprefix(_MAKER).strip() for card in cards}
     count = Counter(models.values())
     return {uuid: model if count[model] == 1 else f"{model} {_short(uuid)}" for uuid, model in models.items()}
 

@@ -9,6 +9,7 @@ import pytest
 
 import master.removals
 from gpumon.datafolder import DataFolder
+from gpumon.topics import Topics
 from master.accounts import open_accounts
 from master.events import WorkerRemoved
 from tests.master.support import Publisher, running_master, sample
@@ -34,6 +35,7 @@ def retained(port: int) -> list[str]:
     """Return the topics of workers that have a retained message."""
     reader = Publisher(port)
     reader.hear("gpumon/#")
+    reader.hear("homeassistant/#")
     reader.publish("gpumon/master/x/last", "the last one")
     eventually(lambda: any(payload == b"the last one" for _, payload in reader.received))
     reader.stop()
@@ -113,3 +115,26 @@ def test_a_worker_without_an_account_is_removed_as_well_and_may_come_back(
         eventually(lambda: pending(tmp_path / "data") == [])
         publisher.publish("gpumon/w1/status", "online", retain=True)
         eventually(lambda: running.fleet.worker("w1"))
+
+
+def test_the_devices_that_a_removed_worker_has_announced_to_home_assistant_are_cleared(
+    tmp_path: Path, mosquitto_port: int, publisher: Publisher, soon: None
+) -> None:
+    topics = Topics()
+    with running_master(tmp_path / "data", mosquitto_port) as running:
+        for worker_id in ("w1", "w2"):
+            running.accounts.add_worker(worker_id)
+            publisher.publish(f"gpumon/{worker_id}/metrics", sample(1), retain=True)
+        eventually(lambda: len(running.fleet.workers()) == 2)
+        metrics = eventually(lambda: running.fleet.workers()[0].metrics)
+        uuids = [gpu.uuid for gpu in metrics.gpus]
+        assert uuids
+        announced = [topics.discovery(worker, uuid) for worker in ("w1", "w2") for uuid in ("", *uuids)]
+        for topic in announced:
+            publisher.publish(topic, "{}", retain=True)
+        eventually(lambda: set(announced) <= set(retained(mosquitto_port)))
+        running.accounts.remove_worker("w1")
+        eventually(lambda: running.fleet.worker("w1") is None)
+        publisher.publish(topics.discovery("w1"), "{}", retain=True)  # the last words of a connection that is closed
+        eventually(lambda: pending(tmp_path / "data") == [])
+        assert sorted(retained(mosquitto_port)) == sorted(["gpumon/w2/metrics", *announced[len(uuids) + 1 :]])
