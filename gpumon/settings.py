@@ -267,6 +267,17 @@ class AlertSettings(Section, frozen=True):
     keep_days: Annotated[float, _setting("days for which alerts that are over are kept", ge=1, le=3660)] = 400.0
 
 
+class UsageSettings(Section, frozen=True):
+    """What is kept of who used what, and at which prices it is reckoned."""
+
+    days: Annotated[float, _setting("days for which is kept who used what", ge=1, le=3660)] = 800.0
+    price_per_gpu_hour: Annotated[
+        float | None, _setting("price of an hour of a card, held or free; none by default", ge=0, le=1e9)
+    ] = None
+    price_per_kwh: Annotated[float | None, _setting("price of a kWh that cards took", ge=0, le=1e9)] = None
+    currency: Annotated[str | None, _setting("what prices are in, as it is to be shown: EUR, $", max_length=8)] = None
+
+
 class LogSettings(Section, frozen=True):
     """What is logged."""
 
@@ -295,6 +306,7 @@ class Settings(Section, frozen=True):
     home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     master: MasterSettings = MasterSettings()
     history: HistorySettings = HistorySettings()
+    usage: UsageSettings = UsageSettings()
     database: DatabaseSettings = DatabaseSettings()
     alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
