@@ -20,6 +20,7 @@ from agent.samplers.base import Inventory, Sampler
 from agent.sampling import CardMemory, Sample, Sampling
 from gpumon.address import BrokerAddress
 from gpumon.link import Credentials, InboundMessage, MqttLink, Will
+from gpumon.log import OncePer
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE, Event, HostReading, Info, Metrics
 from gpumon.settings import AgentSettings
 from gpumon.topics import Channel, Topics
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 STOP_COMMANDS_S = 2.5
 STOP_LINK_S = 1.0
+REMIND_OF_TWIN_S = 600.0
 
 
 class Extension(Protocol):
@@ -99,6 +101,8 @@ class WorkerNode:
         self._seq = 0
         self._problem: str | None = None
         self._unsent: Metrics | None = None
+        self._unheard = -1
+        self._twin_due = OncePer(REMIND_OF_TWIN_S)
         self._is_stopping = False
 
     def start(self) -> None:
@@ -169,7 +173,9 @@ class WorkerNode:
 
     def _announce(self) -> None:
         """Say on a new connection who this is, and what the last look found if nobody has heard it."""
-        self._publisher.status(STATUS_ONLINE)
+        # One that the connection before has left unacknowledged may go out once more; the first connection has none.
+        self._unheard += 1
+        self._say_online()
         self._publish_info()
         with self._lock:
             if self._unsent is not None and self._publisher.metrics(self._unsent):
@@ -185,9 +191,28 @@ class WorkerNode:
             extension.announced(info)
 
     def _status_heard(self, message: InboundMessage) -> None:
-        """Answer an `offline` that is not true: an old connection's will that arrived late, or somebody's mistake."""
-        if message.payload != STATUS_ONLINE.encode() and not self._is_stopping:
-            self._publisher.status(STATUS_ONLINE)
+        """Answer an `offline` that is not true: an old connection's will that arrived late, or somebody's mistake.
+
+        An `online` that this agent has not said itself is another's, with the same worker id.
+        """
+        if message.payload != STATUS_ONLINE.encode():
+            if not self._is_stopping:
+                self._say_online()
+        elif not message.retained:
+            self._unheard -= 1
+            if self._unheard < 0:
+                self._unheard = 0
+                self._tell_of_twin()
+
+    def _say_online(self) -> None:
+        self._unheard += 1
+        self._publisher.status(STATUS_ONLINE)
+
+    def _tell_of_twin(self) -> None:
+        if self._twin_due(self.worker_id):
+            text = f"another agent reports as {self.worker_id} too: give one of the two another --worker-id"
+            logger.warning(text)
+            self._publisher.happened("health", text)
 
     def _tell_health(self, problem: str | None) -> None:
         if problem is not None and self._problem is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -217,6 +218,29 @@ def test_the_inventory_is_published_again_when_it_changes(mosquitto_port: int, t
         before = len(observer.infos())
         sampler.missing = 1
         assert len(eventually(lambda: observer.infos()[before:])[0].gpus) == 7
+
+
+def test_two_agents_with_one_worker_id_are_told_of(mosquitto_port: int, tmp_path: Path) -> None:
+    with Observer(mosquitto_port) as observer, running(make_node(mosquitto_port, tmp_path / "one")):
+        eventually(lambda: observer.statuses() == [b"online"])
+        assert observer.events("health") == []
+        with running(make_node(mosquitto_port, tmp_path / "other")):
+            (told,) = eventually(lambda: observer.events("health"))
+            assert "another agent reports as w1 too" in told.text
+
+
+def test_an_agent_that_comes_back_does_not_take_itself_for_another(tmp_path: Path) -> None:
+    port = free_port()
+    node = make_node(port, tmp_path)
+    with contextlib.ExitStack() as stack:
+        for connection in range(3):
+            with mosquitto(tmp_path, port), Observer(port) as observer:
+                if connection == 0:
+                    stack.enter_context(running(node))
+                eventually(lambda: b"online" in observer.statuses())
+                observer.link.publish("gpumon/w1/status", b"offline", qos=1, retain=True)
+                eventually(lambda: observer.statuses().count(b"online") == 2)
+                assert observer.events("health") == []
 
 
 def test_an_extension_hears_of_every_announcement(mosquitto_port: int, tmp_path: Path) -> None:
