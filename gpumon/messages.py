@@ -165,6 +165,28 @@ class Event(Message, frozen=True):
     value: int | None = None
 
 
+class AlertMessage(Message, frozen=True):
+    """What a rule has found on a worker, retained on `gpumon/<id>/alert/<rule>`.
+
+    Of several cards it tells of the one that began last; `gpus` are all that it is true of. `gpu` is None where it is
+    about the whole worker; `value` and `threshold` are in `unit`.
+    """
+
+    rule: Label
+    state: Literal["firing", "resolved"]
+    since: float
+    text: Text
+    v: Annotated[int, Meta(ge=1)] = PROTOCOL_VERSION
+    severity: Label = "warning"
+    gpu: Label | None = None
+    gpus: list[Label] = []
+    value: float | None = None
+    threshold: float | None = None
+    unit: Label | None = None
+    count: Count = 1
+    until: float | None = None
+
+
 Status = Literal["online", "offline"]
 STATUS_ONLINE: Status = "online"
 STATUS_OFFLINE: Status = "offline"

@@ -84,6 +84,25 @@ class Topics:
         card = f"_{_NOT_IN_DISCOVERY.sub('_', gpu)}" if gpu else ""
         return f"{self.discovery_prefix}/device/gpumon_{worker_id}{card}/config"
 
+    def alert(self, worker_id: str, rule: str) -> str:
+        """Return the retained topic on which the master says what a rule has found on a worker."""
+        return f"{self.base}/{worker_id}/alert/{rule}"
+
+    @property
+    def every_alert(self) -> str:
+        """The filter that matches every alert of every worker."""
+        return f"{self.base}/+/alert/+"
+
+    def read_alert(self, topic: str) -> tuple[str, str]:
+        """Split an alert's topic into the worker's id and the rule's name.
+
+        Raises InvalidTopicError: for a topic that is no alert's.
+        """
+        parts = topic.split("/")
+        if len(parts) != 4 or parts[0] != self.base or parts[2] != "alert":
+            raise InvalidTopicError(f"topic {topic!r} is no alert's topic under {self.base!r}")
+        return check_worker_id(parts[1]), parts[3]
+
     @property
     def command_to_all(self) -> str:
         """The topic that every agent takes commands from."""

@@ -18,6 +18,7 @@ from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 from gpumon.settings import Settings
 from gpumon.topics import Topics
 from master.accounts import AccountError, Accounts
+from master.alerts.desk import AlertDesk
 from master.audit import BY_ITSELF, Actor, AuditTrail
 from master.audit_reader import AuditReader
 from master.bus import EventBus
@@ -85,6 +86,15 @@ class Master:
         self.last_uses = LastUses(self._writer)
         self.audit_reader = AuditReader(self._store)
         self.history = History(self._store, self._writer, self.bus, settings.history)
+        self.alerts = AlertDesk(
+            self._store,
+            self._writer,
+            self.bus,
+            self.fleet,
+            self._topics,
+            settings=settings.alerts,
+            is_listening=lambda: self.is_listening,
+        )
         embedded = settings.broker.url is None
         intake = CommandIntake(self._ledger, self.fleet, self.bus, self.audit, trusts_senders=embedded)
         self._removals = Removals(self._store, self.fleet, self._topics)
@@ -95,6 +105,7 @@ class Master:
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
         self._ticker.every(1.0, lambda: self.history.tick(time.time()))
+        self._ticker.every(1.0, self.alerts.tick)
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(1.0, self._removals.look)
         self._ticker.every(settings.master.save_interval_s, self.fleet.save)
@@ -158,6 +169,7 @@ class Master:
             link.publish(self._status_topic, STATUS_OFFLINE.encode(), qos=1, retain=True)
             link.stop()
         self._ledger.stop()
+        self.alerts.stop()
         self.fleet.save()
         self.history.stop()
         self._writer.stop()
@@ -190,6 +202,7 @@ class Master:
         self.fleet.load()
         self._writer.start()
         self.history.start()
+        self.alerts.start()
         self._ledger.start()
         self._prune()
         self._link = self._new_link()
@@ -199,6 +212,7 @@ class Master:
         self.joining.attach(self._link)
         self.joining.start()
         self.commands.attach(self._link)
+        self.alerts.attach(self._link)
         self._link.start()
         if self._foreign is not None:
             self._foreign.start()
@@ -243,3 +257,4 @@ class Master:
         self._command_store.prune(time.time() - self._settings.master.command_days * _DAY_S)
         self._fleet_store.prune_events()
         self.history.prune(time.time())
+        self.alerts.prune()

@@ -11,8 +11,8 @@ import msgspec
 from sqlalchemy import Connection, and_, delete, or_, select
 
 from master.alerts.records import Alert, Severity
-from master.store.engine import Store, upsert
-from master.store.models import AlertRow, table_of
+from master.store.engine import Store
+from master.store.models import AlertRow
 from master.store.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,6 @@ class AlertStore:
     def keep(self, alert: Alert, *, is_pending: bool = False) -> int:
         """Keep an alert as it is now; the number tells `has_stored` which one is meant."""
         return self._writer.put(AlertRow, _row(alert, is_pending=is_pending))
-
-    def keep_at_once(self, connection: Connection, alert: Alert) -> None:
-        """Keep an alert within a transaction, before what the writer still has of it."""
-        connection.execute(upsert(connection.dialect.name, table_of(AlertRow)).values(_row(alert)))
 
     def has_stored(self, number: int) -> bool:
         """Tell whether what `keep` gave this number for has been written."""

@@ -29,7 +29,7 @@ class Subject:
 
     Moments are of the steady clock. `since`: from when on it has lasted, moved on by every gap in the readings, which
     do not count. `seen`: when the last reading was there. `is_kept`: whether the store has it. `last_event` and
-    `events`, `rises` are for what happens at moments. `told` is when and what was last said of it.
+    `events`, `rises` are for what happens at moments. `told` is the reading of which was last said.
     """
 
     rule: str
@@ -45,8 +45,7 @@ class Subject:
     last_event: float = 0.0
     events: int = 0
     rises: int = 0
-    told_at: float = 0.0
-    told_value: float | None = None
+    told: GpuReading | None = None
 
     def observe(self, verdict: Verdict, now: float, patience_s: float, for_s: float) -> Step:
         """Go on with a verdict at `now`; readings that are further apart than `patience_s` have a gap between them."""

@@ -70,7 +70,7 @@ def _power(rule: Rule, _gpu: GpuReading, name: str, value: float | None) -> str:
     return f"{name} draws {_reached(rule, value, of)}"
 
 
-def _memory(rule: Rule, gpu: GpuReading, name: str, value: float | None) -> str:
+def _memory(rule: Rule, _gpu: GpuReading, name: str, value: float | None) -> str:
     return f"the memory of {name} is used to {_reached(rule, value)}"
 
 

@@ -51,7 +51,7 @@ class Outcome(Protocol):
     def happens_again(self, watch: Watch, rule: Rule, subject: Subject, happened: Event | None) -> None:
         """Take that what fires at moments has happened once more."""
 
-    def ends(self, watch: Watch, subject: Subject, why: str | None) -> None:
+    def ends(self, subject: Subject, why: str | None) -> None:
         """Take that what was firing is over: as the rule says (None), or for another reason."""
 
     def is_dropped(self, subject: Subject) -> None:

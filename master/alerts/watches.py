@@ -270,7 +270,7 @@ class Watches:
         if subject.alert is None:
             self._outcome.is_dropped(subject)
         else:
-            self._outcome.ends(watch, subject, why)
+            self._outcome.ends(subject, why)
 
     @staticmethod
     def _kind_of(watch: Watch, subject: Subject) -> Kind | None:
