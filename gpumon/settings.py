@@ -271,11 +271,17 @@ class UsageSettings(Section, frozen=True):
     """What is kept of who used what, and at which prices it is reckoned."""
 
     days: Annotated[float, _setting("days for which is kept who used what", ge=1, le=3660)] = 800.0
+    # Bounds stand inside: msgspec takes none for what may be None.
     price_per_gpu_hour: Annotated[
-        float | None, _setting("price of an hour of a card, held or free; none by default", ge=0, le=1e9)
+        Annotated[float, Meta(ge=0, le=1e9)] | None,
+        _setting("price of an hour of a card, held or free; none by default"),
     ] = None
-    price_per_kwh: Annotated[float | None, _setting("price of a kWh that cards took", ge=0, le=1e9)] = None
-    currency: Annotated[str | None, _setting("what prices are in, as it is to be shown: EUR, $", max_length=8)] = None
+    price_per_kwh: Annotated[
+        Annotated[float, Meta(ge=0, le=1e9)] | None, _setting("price of a kWh that cards took")
+    ] = None
+    currency: Annotated[
+        Annotated[str, Meta(max_length=8)] | None, _setting("what prices are in, as it is to be shown: EUR, $")
+    ] = None
 
 
 class LogSettings(Section, frozen=True):
