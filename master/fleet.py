@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from gpumon.messages import STATUS_ONLINE, Event, Info, Metrics, Status
 from master.bus import EventBus
@@ -16,6 +17,7 @@ from master.worker import Worker, WorkerState
 
 __all__ = ["Fleet", "Worker", "WorkerState"]
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 # A redelivered event (QoS 1) comes soon after the first.
 _REPEATS_AMONG = 5
 
@@ -51,6 +53,12 @@ class Fleet:
         with self._lock:
             entry = self._entries.get(worker_id)
             return entry.worker if entry else None
+
+    def labels(self, worker_id: str) -> Mapping[str, str]:
+        """Return the worker's present labels, none where it has not told of any; the same object until they change."""
+        with self._lock:
+            entry = self._entries.get(worker_id)
+            return NO_LABELS if entry is None or entry.worker.info is None else entry.worker.info.labels
 
     def events(self, worker_id: str) -> list[tuple[float, Event]]:
         """Return the worker's last 200 events with their receive times, oldest first."""

@@ -42,6 +42,8 @@ from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
 from master.store.writer import Writer
 from master.ticker import Ticker
+from master.usage.store import UsageStore
+from master.usage.usage import Usage
 
 __all__ = ["Master", "prepare"]
 
@@ -86,6 +88,7 @@ class Master:
         self.last_uses = LastUses(self._writer)
         self.audit_reader = AuditReader(self._store)
         self.history = History(self._store, self._writer, self.bus, settings.history)
+        self.usage = Usage(UsageStore(self._store, self._writer), self.bus, self.fleet.labels, settings.usage)
         self.alerts = AlertDesk(
             self._store,
             self._writer,
@@ -105,6 +108,7 @@ class Master:
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
         self._ticker.every(1.0, lambda: self.history.tick(time.time()))
+        self._ticker.every(1.0, lambda: self.usage.tick(time.time()))
         self._ticker.every(1.0, self.alerts.tick)
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(1.0, self._removals.look)
@@ -134,6 +138,16 @@ class Master:
     def store_problem(self) -> str | None:
         """Why the database cannot be written, None while it can."""
         return self._writer.problem
+
+    @property
+    def rows_waiting(self) -> int:
+        """How many rows wait to be written to the database."""
+        return self._writer.waiting_rows
+
+    @property
+    def rows_dropped(self) -> int:
+        """How many rows could not be kept since the master started."""
+        return self._writer.dropped_rows
 
     @property
     def history_problem(self) -> str | None:
@@ -172,6 +186,7 @@ class Master:
         self.alerts.stop()
         self.fleet.save()
         self.history.stop()
+        self.usage.stop()
         self._writer.stop()
         self.accounts.close()
         self._store.stop()
@@ -203,6 +218,7 @@ class Master:
         self._writer.start()
         self.history.start()
         self.alerts.start()
+        self.usage.start()
         self._ledger.start()
         self._prune()
         self._link = self._new_link()
@@ -258,3 +274,4 @@ class Master:
         self._fleet_store.prune_events()
         self.history.prune(time.time())
         self.alerts.prune()
+        self.usage.prune(time.time())

@@ -298,6 +298,7 @@ class UsageRow(Base):
     held_ms: Mapped[int]
     busy_ms: Mapped[int]
     idle_ms: Mapped[int]
+    told_ms: Mapped[int]
     metered_ms: Mapped[int]
     memory_mib_s: Mapped[int]
     energy_j: Mapped[int]
