@@ -24,6 +24,7 @@ from webui import (
     api_joining,
     auth,
     errors,
+    metrics,
     pages,
 )
 from webui.access import check_declared
@@ -31,10 +32,12 @@ from webui.context import EXTENSION, JoinLineOf, PageContext
 from webui.failed_logins import FailedLogins
 from webui.guard import Guard, Origins
 from webui.live import Live, LiveNamespace, Rooms
+from webui.metrics_exposition import Exposition
 from webui.sessions import Sessions
 from webui.throttle import KnownBrowsers, LoginThrottle
 from webui.transport import MAX_RECEIVED_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S, Connections, Json, RoomManager
 from webui.viewers import OnlyOurs, Viewers
+from webui.wrong_tokens import WrongTokens
 
 STATIC = Path(__file__).parent / "static"
 MAX_FORM_BYTES = 16 * 1024
@@ -111,10 +114,10 @@ def create_app(
         WTF_CSRF_SSL_STRICT=False,  # the guard looks at the origin, behind a proxy too
     )
     sessions = Sessions(master.accounts, master.last_uses, settings.page.session_hours)
-    guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app))
+    guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app), WrongTokens(master.audit))
     app.before_request(guard.check)
     app.after_request(_secured)
-    shown = (auth, pages, api, api_commands, api_gathered, api_history)
+    shown = (auth, pages, api, api_commands, api_gathered, api_history, metrics)
     for part in (*shown, api_account, api_admin, api_audit, api_joining):
         app.register_blueprint(part.blueprint)
     errors.register(app)
@@ -122,6 +125,8 @@ def create_app(
     manager = RoomManager()
     viewers = Viewers(manager, sessions)
     connections = Connections(viewers.in_use)
+    exposition = Exposition(master, viewers.count)
+    exposition.listen()
     version, modules = _static_files()
     app.extensions[EXTENSION] = PageContext(
         master=master,
@@ -133,6 +138,7 @@ def create_app(
         join_line=join_line,
         static_version=version,
         modules=modules,
+        exposition=exposition,
     )
 
     socketio = _socketio(app, manager, connections)

@@ -12,6 +12,7 @@ from gpumon.topics import Topics
 from master.join_keys import JoinKey
 from master.master import Master
 from webui.failed_logins import FailedLogins
+from webui.metrics_exposition import Exposition
 from webui.sessions import Sessions
 from webui.throttle import KnownBrowsers, LoginThrottle
 
@@ -34,6 +35,7 @@ class PageContext:
     join_line: JoinLineOf | None
     static_version: str
     modules: tuple[str, ...]
+    exposition: Exposition
 
     @property
     def topics(self) -> Topics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import flask
@@ -12,7 +13,7 @@ from gpumon.errors import GpumonError
 from webui import auth
 from webui.answers import answer, status_and_text
 from webui.context import context
-from webui.guard import API
+from webui.guard import API, METRICS
 
 TITLES = {
     400: "That cannot be used",
@@ -62,6 +63,10 @@ def _told(error: GpumonError) -> Any:
 def _answer(status: int, text: str, error: HTTPException | None = None) -> flask.Response:
     if flask.request.path.startswith(API):
         response = answer({"error": text}, status)
+    elif flask.request.path == METRICS:  # a scraper shows this line to people
+        response = flask.Response(f"{text}\n", status, mimetype="text/plain")
+        if status == HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="gpumon"'
     else:
         title = TITLES.get(status, "That did not work")
         page = flask.render_template("error.html", title=title, text=text, version=context().static_version)

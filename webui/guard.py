@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from typing import Any
 from urllib.parse import urlsplit
 
 import flask
 import flask_wtf
-from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, TooManyRequests, Unauthorized
 
 from gpumon.settings import Settings
 from webui.access import need_of
-from webui.sessions import Sessions, Visitor
+from webui.sessions import Sessions, Visitor, shows_token
+from webui.wrong_tokens import WrongTokens
 
 API = "/api/"
+METRICS = "/metrics"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOG_IN_FIRST = "log in first, at /login"
+SHOW_ONE = "show an API token, as Authorization: Bearer TOKEN; gpumon user token NAME makes one"
+NOT_KNOWN_HERE = (
+    "this API token is not known here: it is mistyped, revoked, expired or of another gpumon; "
+    "gpumon user token NAME makes one"
+)
 
 
 class WrongHost(HTTPException):
@@ -60,10 +68,13 @@ class Origins:
 class Guard:
     """Lets a request through to its view, or raises what it is answered with."""
 
-    def __init__(self, sessions: Sessions, origins: Origins, csrf: flask_wtf.CSRFProtect) -> None:
+    def __init__(
+        self, sessions: Sessions, origins: Origins, csrf: flask_wtf.CSRFProtect, wrong_tokens: WrongTokens
+    ) -> None:
         self._sessions = sessions
         self._origins = origins
         self._csrf = csrf
+        self._wrong_tokens = wrong_tokens
 
     def check(self) -> Any:
         """Check the present request, as Flask's `before_request`."""
@@ -78,17 +89,26 @@ class Guard:
         visitor = self._sessions.visitor()
         by_token = visitor is not None and visitor.by_token
         flask.g.visitor = visitor
-        is_api = request.path.startswith(API)
+        is_api = is_for_programs(request.path)
         need = need_of(flask.current_app.view_functions[request.endpoint])
         if not need.is_met_by(visitor.principal if visitor else None, by_token=by_token):
             if visitor is not None:
                 raise Forbidden(need.refusal(by_token=by_token))
+            if shows_token():
+                self._refuse_token()
             if is_safe and not is_api:
                 return flask.redirect(flask.url_for("auth.login_form", next=request.full_path.rstrip("?")))
-            raise Unauthorized(LOG_IN_FIRST)
+            raise Unauthorized(SHOW_ONE if request.path == METRICS else LOG_IN_FIRST)
         if not (is_api and by_token):  # no other site can make a browser show an API token
             self._csrf.protect()
         return None
+
+    def _refuse_token(self) -> None:
+        wait_s = self._wrong_tokens.add(flask.request.remote_addr or "?", flask.request.path)
+        if wait_s > 0:
+            text = "Too many requests with an API token that is not known here."
+            raise TooManyRequests(text, retry_after=math.ceil(wait_s))
+        raise Unauthorized(NOT_KNOWN_HERE)
 
     def socket_problem(self) -> str | None:
         """Return why the present request may open no live connection, None where it may."""
@@ -99,6 +119,11 @@ class Guard:
             return "another page's origin"
         visitor = self._sessions.visitor()
         return "log in first" if visitor is None or visitor.by_token else None
+
+
+def is_for_programs(path: str) -> bool:
+    """Tell whether what is at this path is asked for by programs, which can do nothing with a form to log in."""
+    return path.startswith(API) or path == METRICS
 
 
 def visitor() -> Visitor:

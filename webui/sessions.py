@@ -143,6 +143,11 @@ class Sessions:
             self._store.close(secret, by)
 
 
+def shows_token() -> bool:
+    """Tell whether the present request shows an API token, one that is known or not."""
+    return _bearer_token() is not None
+
+
 def _bearer_token() -> str | None:
     """Return the token that the request shows, None where it shows none; one of no form is an empty one."""
     header = flask.request.headers.get("Authorization", "")

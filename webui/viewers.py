@@ -33,6 +33,10 @@ class Viewers:
             self._by_sid[sid] = visitor
             return True
 
+    def count(self) -> int:
+        """Return how many are connected."""
+        return len(self._by_sid)
+
     def remove(self, sid: str) -> None:
         """Forget somebody who has left."""
         with self._lock:

@@ -42,6 +42,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/login"): ANYBODY,
     ("POST", "/login"): ANYBODY,
     ("POST", "/logout"): PERSON,
+    ("GET", "/metrics"): READ,
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/ca.crt"): ANYBODY,
     ("GET", "/favicon.ico"): ANYBODY,

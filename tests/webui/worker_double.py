@@ -98,11 +98,15 @@ class WorkerDouble:
         self._link = MqttLink(BrokerAddress("127.0.0.1", mqtt_port, tls=False), f"double-{worker_id}")
         self._link.subscribe(self._topics.worker(worker_id, Channel.COMMAND), 1, self._command_arrived)
 
-    def start(self, gpus: list[GpuReading]) -> WorkerDouble:
-        """Connect and publish what an agent publishes first."""
+    def connect(self) -> None:
+        """Connect, and say so."""
         self._link.start()
         assert self._link.wait_connected(10)
         self._publish(Channel.STATUS, b"online", retain=True)
+
+    def start(self, gpus: list[GpuReading]) -> WorkerDouble:
+        """Connect and publish what an agent publishes first."""
+        self.connect()
         values: dict[str, Any] = {
             "hostname": f"{self.id}.lab",
             "os": "Ubuntu 22.04.5 LTS",

@@ -16,6 +16,7 @@ const WORDS = {
   "user.limits": "changed the limit of",
   "token.made": "made an API token for",
   "token.revoked": "revoked an API token of",
+  "token.refused": "showed an API token that is not known here",
   "worker.added": "added worker",
   "worker.removed": "removed worker",
   "worker.rotated": "gave another token to worker",
