@@ -8,7 +8,6 @@ from master.alerts.records import Alert, Severity
 from tests.master.alerts.support import GIB, World, hot, process
 from tests.master.support import gpu
 
-
 LOST = gpu(0, state="lost") | {"index": None}
 
 

@@ -1,4 +1,4 @@
-"""What lasts, what does not, and what must not wake anybody: gaps, restarts of the broker, clocks, cards that change."""
+"""What lasts, what does not, and what must not wake anybody: gaps, a broker that is away, clocks, cards that change."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_late_and_repeated_samples_do_not_count(desk: World) -> None:
     for _ in range(200):
         desk.wait(1)
         desk.publish("gpumon/w1/metrics", late)
-    assert desk.firing == []
+    assert ("hot", "w1", "GPU-0") not in desk.firing
 
 
 def test_a_retained_sample_is_no_reading_of_now(desk: World, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_wall_clock_that_is_set_back_does_not_hide_who_is_offline(desk: World)
     desk.wait(75 + 125)
     assert desk.firing == [("hot", "w1", "GPU-0"), ("worker-offline", "w1", None)]
     desk.comes_online()
-    desk.reads(0, hot(40))
+    desk.reads(5, hot(40))
     assert desk.firing == []
     assert all(alert.until is None or alert.until >= alert.since for alert in desk.settle())
 
@@ -256,7 +256,7 @@ def test_values_are_told_at_most_every_few_seconds(desk: World) -> None:
     told: list[AlertChanged] = []
     desk.bus.subscribe(AlertChanged, told.append)
     for celsius in range(100):
-        desk.samples(hot(90 + celsius % 5))
+        desk.samples(hot(90 + celsius % 7))
         desk.wait(0.5)
     assert 8 <= len(told) <= 11
     desk.reads(10, hot(94))
