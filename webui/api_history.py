@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 import time
 from collections.abc import Iterator
@@ -20,6 +17,7 @@ from master.history.query import Answer, Question
 from master.history.readings import HOST, Reading, readings_of
 from webui.access import needs
 from webui.answers import answer
+from webui.arguments import BadQuestionError, csv_line, span
 from webui.context import context
 
 blueprint = flask.Blueprint("api_history", __name__, url_prefix="/api/v1")
@@ -30,12 +28,6 @@ MOST_POINTS = 5_000
 # A file has every value of the finest resolution that reaches back so far, as long as that is in any way sensible.
 MOST_POINTS_OF_A_FILE = 100_000
 DEFAULT_SPAN_S = 3600.0
-# Times past this year are no times, and would not fit a calendar.
-_LAST_TIME = datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()
-
-
-class BadQuestionError(GpumonError):
-    """An argument of the request that cannot be used."""
 
 
 class UnknownSeriesError(GpumonError):
@@ -101,7 +93,7 @@ def history_csv(worker_id: str, uuid: str) -> Any:
 def _answer(worker_id: str, uuid: str, points: int, most_points: int) -> Answer:
     page = context()
     arguments = flask.request.args
-    start, end = _span(arguments.get("from"), arguments.get("to"), time.time())
+    start, end = span(arguments.get("from"), arguments.get("to"), time.time(), DEFAULT_SPAN_S)
     question = Question(
         worker_id,
         uuid,
@@ -126,28 +118,6 @@ def _readings(asked: str | None, known: tuple[Reading, ...]) -> tuple[Reading, .
         if name not in by_name:
             raise BadQuestionError(f"metric {name[:60]!r} has no history: choose from {', '.join(by_name)}")
     return tuple(by_name[name] for name in names)
-
-
-def _span(asked_from: str | None, asked_to: str | None, now: float) -> tuple[float, float]:
-    end = now if asked_to is None else _time("to", asked_to, now)
-    start = end - DEFAULT_SPAN_S if asked_from is None else _time("from", asked_from, now)
-    if start >= end:
-        raise BadQuestionError(f"from ({start:.0f}) must be before to ({end:.0f})")
-    return start, end
-
-
-def _time(name: str, asked: str, now: float) -> float:
-    try:
-        value = float(asked)
-    except ValueError:
-        value = math.nan
-    if value < 0:
-        value += now
-    if not 0 <= value <= _LAST_TIME:
-        raise BadQuestionError(
-            f"{name} must be in seconds since 1970, or a negative number of seconds before now, not {asked[:60]!r}"
-        )
-    return value
 
 
 def _points(asked: str | None, default: int, most: int) -> int:
@@ -184,16 +154,10 @@ def _lines(found: Answer) -> Iterator[str]:
     for name, series in found.series.items():
         head += [f"{name}_mean", f"{name}_min", f"{name}_max"]
         columns += [series.mean, series.min, series.max]
-    yield _line(head)
+    yield csv_line(head)
     for moment, *values in zip(found.time, *columns, strict=True):
         utc = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
-        yield _line([f"{moment:.3f}", utc, *("" if value is None else repr(value) for value in values)])
-
-
-def _line(values: list[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(values)
-    return buffer.getvalue()
+        yield csv_line([f"{moment:.3f}", utc, *("" if value is None else repr(value) for value in values)])
 
 
 def _as_file(response: flask.Response, found: Answer, suffix: str) -> flask.Response:

@@ -1,0 +1,215 @@
+"""Usage over the JSON API: who has used what, as totals, over time, and as files in CSV and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import flask
+
+from gpumon.errors import GpumonError
+from gpumon.roles import Role
+from master.usage.query import MODEL, USER, WORKER, By, Figures, Filter, Group, figures, in_order
+from webui.access import needs
+from webui.answers import answer
+from webui.arguments import BadQuestionError, csv_line, csv_text, span
+from webui.calendar import buckets, time_zone
+from webui.context import context
+
+blueprint = flask.Blueprint("api_usage", __name__, url_prefix="/api/v1")
+
+DEFAULT_SPAN_S = 30 * 86_400.0
+GROUPS = 8
+MOST_GROUPS = 50
+_DAY_S = 86_400.0
+# A step of an hour is chosen for ranges up to this.
+_BY_HOURS_S = 3 * _DAY_S
+FIELDS = tuple(field.name for field in dataclasses.fields(Figures))
+
+
+class UnknownWorkerError(GpumonError):
+    """A worker of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for."""
+
+    start: float
+    end: float
+    by: By
+    only: Filter
+
+    def told(self) -> dict[str, Any]:
+        """Return it as it is repeated in the answer, with what is reckoned with."""
+        usage = context().master.usage
+        by = f"label:{self.by.label}" if self.by.label else self.by.kind
+        told = {"from": self.start, "to": self.end, "by": by, "user": self.only.user, "worker": self.only.worker_id}
+        return {
+            **told,
+            "labels": dict(self.only.labels),
+            "prices": dataclasses.asdict(usage.prices),
+            "hours_from": usage.first_hour(),
+            "problem": usage.problem,
+        }
+
+
+@blueprint.errorhandler(BadQuestionError)
+def refused(error: BadQuestionError) -> Any:
+    """Answer what is wrong with the arguments."""
+    return answer({"error": str(error)}, 400)
+
+
+@blueprint.errorhandler(UnknownWorkerError)
+def unknown(error: UnknownWorkerError) -> Any:
+    """Answer that there is nothing."""
+    return answer({"error": str(error)}, 404)
+
+
+@blueprint.get("/usage")
+@needs(Role.VIEWER)
+def usage() -> Any:
+    """Return who has used what: `?from=`, `?to=`, `?by=`, of `?user=`, `?worker=`, `?label=K=V`."""
+    return answer(_totals(_asked()))
+
+
+@blueprint.get("/usage.json")
+@needs(Role.VIEWER)
+def usage_json() -> Any:
+    """Return the same as a file to keep."""
+    asked = _asked()
+    return _as_file(answer(_totals(asked)), asked, "json")
+
+
+@blueprint.get("/usage.csv")
+@needs(Role.VIEWER)
+def usage_csv() -> Any:
+    """Return the same as a table: a line a group; what is not known is empty."""
+    asked = _asked()
+    found = _groups(asked)
+    return _as_file(flask.Response(_lines(asked, found), mimetype="text/csv"), asked, "csv")
+
+
+@blueprint.get("/usage/series")
+@needs(Role.VIEWER)
+def usage_series() -> Any:
+    """Return the largest groups over time: the same, and `?step=hour|day`, `?tz=` whose days, `?groups=` how many."""
+    asked = _asked()
+    arguments = flask.request.args
+    zone = time_zone(arguments.get("tz"))
+    step = arguments.get("step") or ("hour" if asked.end - asked.start <= _BY_HOURS_S else "day")
+    ranges = buckets(asked.start, asked.end, step, zone)
+    most = _most_groups(arguments.get("groups"))
+    found = list(context().master.usage.ask_each(ranges, asked.by, asked.only))
+    total: dict[str | None, Group] = {}
+    for groups in found:
+        for name, group in groups.items():
+            total.setdefault(name, Group(name)).join(group)
+    ordered = in_order(total)
+    shown = [group.name for group in ordered[:most]]
+    told = [_series(name, [groups.get(name) or Group(name) for groups in found]) for name in shown]
+    rest = {group.name for group in ordered[most:]}
+    if rest:
+        sums = [Group(None) for _ in found]
+        for summed, groups in zip(sums, found, strict=True):
+            for name in rest & groups.keys():
+                summed.join(groups[name])
+        told.append({**_series(None, sums), "is_rest": True, "of": len(rest)})
+    head = {**asked.told(), "step": step, "tz": str(zone), "time": [start for start, _ in ranges]}
+    return answer({**head, "groups": told})
+
+
+def _series(name: str | None, groups: list[Group]) -> dict[str, Any]:
+    prices = context().master.usage.prices
+    rows = [figures(group, prices) for group in groups]
+    columns = {field: [getattr(row, field) for row in rows] for field in FIELDS}
+    return {"name": name, "is_rest": False, **columns}
+
+
+def _totals(asked: Asked) -> dict[str, Any]:
+    found = _groups(asked)
+    usage = context().master.usage
+    total = Group(None)
+    for group in found:
+        total.join(group)
+    return {
+        **asked.told(),
+        "label_keys": usage.label_keys(),
+        "total": dataclasses.asdict(figures(total, usage.prices)),
+        "groups": [{"name": group.name, **dataclasses.asdict(figures(group, usage.prices))} for group in found],
+    }
+
+
+def _groups(asked: Asked) -> list[Group]:
+    return in_order(context().master.usage.ask(asked.start, asked.end, asked.by, asked.only))
+
+
+def _asked() -> Asked:
+    arguments = flask.request.args
+    now = time.time()
+    start, end = span(arguments.get("from"), arguments.get("to"), now, DEFAULT_SPAN_S)
+    # Nothing is kept of other times, of which there may be thousands of years.
+    earliest = now - (context().settings.usage.days + 2) * _DAY_S
+    start, end = max(start, min(earliest, end)), max(min(end, now + _DAY_S), start)
+    labels = dict(_label(text) for text in arguments.getlist("label"))
+    asked = Asked(
+        start,
+        end,
+        _by(arguments.get("by")),
+        Filter(arguments.get("user") or None, arguments.get("worker") or None, labels),
+    )
+    worker_id = asked.only.worker_id
+    master = context().master
+    if worker_id is not None and master.fleet.worker(worker_id) is None and worker_id not in master.usage.workers():
+        raise UnknownWorkerError(f"no worker {worker_id[:80]!r} is known")
+    return asked
+
+
+def _by(asked: str | None) -> By:
+    kind, _, label = (asked or USER).partition(":")
+    if kind == "label" and label:
+        return By(kind, label)
+    if kind in {USER, WORKER, MODEL} and not label and ":" not in (asked or ""):
+        return By(kind)
+    raise BadQuestionError(f"by must be user, worker, model, or label:KEY, not {(asked or '')[:60]!r}")
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise BadQuestionError(f"label must be KEY=VALUE, not {text[:60]!r}")
+    return key, value
+
+
+def _most_groups(asked: str | None) -> int:
+    if asked is None:
+        return GROUPS
+    if not re.fullmatch(r"[0-9]{1,4}", asked) or not 1 <= int(asked) <= MOST_GROUPS:
+        raise BadQuestionError(f"groups must be a whole number from 1 to {MOST_GROUPS}, not {asked[:60]!r}")
+    return int(asked)
+
+
+def _lines(asked: Asked, found: list[Group]) -> Iterator[str]:
+    prices = context().master.usage.prices
+    yield csv_line([asked.by.label or asked.by.kind, *FIELDS, "currency", "from_utc", "to_utc"])
+    ends = [_utc(asked.start), _utc(asked.end)]
+    for group in found:
+        row = figures(group, prices)
+        values = ["" if (value := getattr(row, field)) is None else repr(value) for field in FIELDS]
+        yield csv_line([csv_text(group.name or ""), *values, csv_text(prices.currency or ""), *ends])
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")
+
+
+def _as_file(response: flask.Response, asked: Asked, suffix: str) -> flask.Response:
+    by = re.sub(r"[^A-Za-z0-9._-]", "_", asked.by.label or asked.by.kind)[:40]
+    name = f"gpumon-usage-by-{by}-{asked.start:.0f}-{asked.end:.0f}.{suffix}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
