@@ -22,6 +22,7 @@ from webui import (
     api_gathered,
     api_history,
     api_joining,
+    api_usage,
     auth,
     errors,
     metrics,
@@ -117,7 +118,7 @@ def create_app(
     guard = Guard(sessions, Origins(settings), flask_wtf.CSRFProtect(app), WrongTokens(master.audit))
     app.before_request(guard.check)
     app.after_request(_secured)
-    shown = (auth, pages, api, api_commands, api_gathered, api_history, metrics)
+    shown = (auth, pages, api, api_commands, api_gathered, api_history, api_usage, metrics)
     for part in (*shown, api_account, api_admin, api_audit, api_joining):
         app.register_blueprint(part.blueprint)
     errors.register(app)
