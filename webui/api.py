@@ -15,6 +15,7 @@ from gpumon.topics import Channel
 from gpumon.version import __version__
 from master.fleet import Worker
 from webui.access import needs
+from webui.alert_view import AlertView, alert_views
 from webui.answers import answer
 from webui.command_push import CommandSummary, summary_of
 from webui.context import context
@@ -33,7 +34,7 @@ class TimedEvent(msgspec.Struct, frozen=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True):
-    """Everything about one worker; `metrics` is its last sample as it was published."""
+    """Everything about one worker; `metrics` is its last sample as it was published, `alerts` are those that fire."""
 
     time: float
     row: FleetRow
@@ -44,6 +45,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     rejected_payloads: int
     events: list[TimedEvent]
     commands: list[CommandSummary]
+    alerts: list[AlertView]
     topics: dict[str, str]
 
 
@@ -108,6 +110,11 @@ def worker_view(worker_id: str) -> WorkerView | None:
         rejected_payloads=found.rejected_payloads,
         events=[TimedEvent(received, event) for received, event in page.master.fleet.events(worker_id)],
         commands=[summary_of(record, worker_id) for record in records],
+        alerts=alert_views(
+            [alert for alert in page.master.alerts.active() if alert.worker_id == worker_id],
+            page.master.alerts,
+            page.master.fleet,
+        ),
         topics={channel.name.lower(): page.topics.worker(worker_id, channel) for channel in Channel},
     )
 

@@ -17,6 +17,8 @@ from webui import (
     api,
     api_account,
     api_admin,
+    api_alert_rules,
+    api_alerts,
     api_audit,
     api_commands,
     api_gathered,
@@ -119,7 +121,7 @@ def create_app(
     app.before_request(guard.check)
     app.after_request(_secured)
     shown = (auth, pages, api, api_commands, api_gathered, api_history, api_usage, metrics)
-    for part in (*shown, api_account, api_admin, api_audit, api_joining):
+    for part in (*shown, api_account, api_admin, api_alert_rules, api_alerts, api_audit, api_joining):
         app.register_blueprint(part.blueprint)
     errors.register(app)
 

@@ -17,6 +17,8 @@ from msgspec import Meta
 from gpumon.errors import GpumonError
 from gpumon.roles import Role
 from master.events import (
+    AlertChanged,
+    AlertRulesChanged,
     BrokerLinkChanged,
     CommandChanged,
     HistoryProblemChanged,
@@ -28,6 +30,8 @@ from master.events import (
 )
 from master.master import Master
 from webui.access import need_of, needs, open_to_all
+from webui.alert_push import ALERTS_ROOM, AlertPusher
+from webui.alert_view import alert_views
 from webui.answers import status_and_text
 from webui.api import TimedEvent, worker_view
 from webui.api_commands import CommandView, RunRequest, WorkerIds, caller, run_as
@@ -43,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 MOST_ROOMS = 64
 LOG_IN_FIRST = "log in first"
-WATCHABLE = re.compile(r"fleet|commands|(?:worker|command):[A-Za-z0-9._-]{1,64}")
+WATCHABLE = re.compile(r"fleet|commands|alerts|(?:worker|command):[A-Za-z0-9._-]{1,64}")
 
 
 class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +84,7 @@ class Live:
         self.connections = connections
         self.fleet = FleetPusher(master.fleet, rooms)
         self.commands = CommandPusher(rooms)
+        self.alerts = AlertPusher(master.alerts, master.fleet, rooms)
         self._master = master
         self._bus = master.bus
         self._rooms = rooms
@@ -89,6 +94,7 @@ class Live:
         self.connections.start()
         self.fleet.start()
         self.commands.start()
+        self.alerts.start()
         for event_type, handler in self._subscriptions():
             self._bus.subscribe(event_type, handler)
 
@@ -99,6 +105,7 @@ class Live:
         self.connections.stop()
         self.fleet.stop()
         self.commands.stop()
+        self.alerts.stop()
 
     def _subscriptions(self) -> list[tuple[type, Callable[[Any], None]]]:
         return [
@@ -109,6 +116,10 @@ class Live:
             (WorkerEventArrived, self._event_arrived),
             (CommandChanged, self.commands.command_changed),
             (OutputArrived, self.commands.output_arrived),
+            (AlertChanged, self.alerts.changed),
+            (AlertChanged, self._alert_changed),
+            (AlertRulesChanged, self.alerts.changed),
+            (AlertRulesChanged, self._rules_changed),
             (BrokerLinkChanged, self._link_changed),
             (HistoryProblemChanged, self._history_changed),
         ]
@@ -130,6 +141,16 @@ class Live:
         if self._rooms.has_members(room):
             told = {"id": event.worker_id, "event": TimedEvent(event.received, event.event)}
             self._rooms.emit("worker_event", msgspec.Raw(msgspec.json.encode(told)), room)
+
+    def _alert_changed(self, event: AlertChanged) -> None:
+        room = worker_room(event.alert.worker_id)
+        if self._rooms.has_members(room):
+            view = alert_views([event.alert], self._master.alerts, self._master.fleet)[0]
+            told = {"id": view.worker_id, "alert": view}
+            self._rooms.emit("worker_alert", msgspec.Raw(msgspec.json.encode(told)), room)
+
+    def _rules_changed(self, _event: AlertRulesChanged) -> None:
+        self._rooms.emit_to_all("alert_rules_changed", {})
 
     def _link_changed(self, event: BrokerLinkChanged) -> None:
         self._rooms.emit_to_all("broker_link", {"problem": None if event.connected else event.problem})
@@ -170,7 +191,7 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
 
     @needs(Role.VIEWER, by_token=False)
     def on_watch(self, topic: object = None, *_more: object) -> Any:
-        """Begin to send what happens to `fleet`, `commands`, `worker:<id>` or `command:<id>`; answer how it is now."""
+        """Begin to send `fleet`, `commands`, `alerts`, `worker:<id>` or `command:<id>`; answer how it is now."""
         if not isinstance(topic, str) or not WATCHABLE.fullmatch(topic) or len(flask_socketio.rooms()) > MOST_ROOMS:
             return {"error": "this cannot be watched"}
         flask_socketio.join_room(topic)  # before looking, so that nothing is missed between the two
@@ -218,6 +239,8 @@ class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]
         desk = context().master.commands
         if topic == FLEET_ROOM:
             return self._live.fleet.snapshot()
+        if topic == ALERTS_ROOM:
+            return self._live.alerts.snapshot()
         if topic == COMMANDS_ROOM:
             return {"time": time.time(), "commands": [summary_of(record) for record in desk.recent()]}
         if topic == worker_room(name) and kind:

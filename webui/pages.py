@@ -24,6 +24,8 @@ A_YEAR_S = 365 * 24 * 3600
 @blueprint.get("/commands")
 @blueprint.get("/account")
 @blueprint.get("/usage")
+@blueprint.get("/alerts")
+@blueprint.get("/alerts/<path:_name>")
 @blueprint.get("/workers/<path:_name>")
 @blueprint.get("/commands/<path:_name>")
 @needs(Role.VIEWER, by_token=False)

@@ -16,8 +16,13 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @contextmanager
-def logged_in(browser: Browser, page: RunningPage, name: str, viewport: ViewportSize = DESKTOP) -> Iterator[Page]:
-    """Give a browser's page in which this person is logged in; nothing in it may have failed in the end."""
+def logged_in(
+    browser: Browser, page: RunningPage, name: str, viewport: ViewportSize = DESKTOP, refused: tuple[int, ...] = ()
+) -> Iterator[Page]:
+    """Give a browser's page in which this person is logged in; nothing in it may have failed in the end.
+
+    `refused` are the statuses with which the server answers what a test asks for in vain: a browser logs those.
+    """
     context = browser.new_context(viewport=viewport)
     cookies = [{"name": c.name, "value": c.value, "url": page.address} for c in page.session(name).cookies]
     context.add_cookies(cookies)  # type: ignore[arg-type]
@@ -28,7 +33,8 @@ def logged_in(browser: Browser, page: RunningPage, name: str, viewport: Viewport
     tab.on("dialog", lambda dialog: failures.append(f"a dialog said {dialog.message}"))
     yield tab
     context.close()
-    assert [text for text in failures if "WebSocket" not in text and "ERR_CONNECTION_" not in text] == []
+    expected = ("WebSocket", "ERR_CONNECTION_", *(f"responded with a status of {status}" for status in refused))
+    assert [text for text in failures if not any(part in text for part in expected)] == []
 
 
 def row_of(tab: Page, worker: WorkerDouble) -> Any:

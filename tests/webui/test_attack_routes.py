@@ -27,6 +27,8 @@ def filled(route: str) -> str:
         ("<worker_id>", "nothing"),
         ("<uuid>", "GPU-nothing"),
         ("<command_id>", "c-nothing"),
+        ("<alert_id>", "nothing"),
+        ("<silence_id>", "nothing"),
         ("<session_id>", "nothing"),
         ("<token_id>", "t-nothing"),
         ("<key_id>", "k-nothing"),

@@ -1,6 +1,7 @@
 // Starts the page in the shell that the server sent.
 
 import { App } from "./components/app.js";
+import { startAlerts } from "./lib/alerts.js";
 import { startCommands } from "./lib/commands.js";
 import { startFleet } from "./lib/fleet_live.js";
 import { startFleetView } from "./lib/fleet_view.js";
@@ -19,5 +20,6 @@ startFleetView();
 startFleet();
 startKeys();
 startCommands();
+startAlerts();
 render(html`<${App} />`, root);
 startLive();

@@ -5,6 +5,7 @@ import { isHeldIdle, occupation } from "../lib/fleet.js";
 import { NONE } from "../lib/format.js";
 import { html } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
+import { AlertMark } from "./alert-mark.js";
 import { ReadingCells } from "./reading-cells.js";
 import { RunField } from "./run-field.js";
 import { StateBadge } from "./state-badge.js";
@@ -27,7 +28,7 @@ export function CardRow({ row, gpu, index, selected, hasRun, mayRun, shown }) {
         ${mayRun && html`<input type="checkbox" checked=${selected} onChange=${() => toggle(row.id)} aria-label=${`Select ${row.id}`} />`}
       </label>
     </div>`}
-    <div class="cell cell-state" role="cell"><${StateBadge} state=${state} word=${word} /></div>
+    <div class="cell cell-state" role="cell"><${StateBadge} state=${state} word=${word} /><${AlertMark} worker=${row.id} uuid=${gpu.uuid} /></div>
     <div class="cell cell-worker" role="cell"><a class="worker-name" href=${workerPath(row.id)}>${row.id}</a></div>
     <div class="cell cell-gpus" role="cell">
       <span class="card-name" title=${gpu.uuid}>GPU ${gpu.index ?? NONE} <span class="quiet">${gpu.name ?? gpu.uuid}</span></span>

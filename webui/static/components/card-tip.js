@@ -3,6 +3,7 @@
 import { isHeldIdle, occupation } from "../lib/fleet.js";
 import { celsius, part, percent, watts } from "../lib/format.js";
 import { html } from "../lib/html.js";
+import { SeverityBadge } from "./severity-badge.js";
 
 const WIDTH = 270;
 
@@ -21,17 +22,19 @@ export function occupationText(row, gpu) {
   return isHeldIdle(gpu) ? `${users}, idle` : users;
 }
 
-export function tipText({ row, gpu }) {
-  return `${row.id}, ${cardName(gpu)}, ${occupationText(row, gpu)}, ${percent(gpu.utilization_percent)}, ${celsius(gpu.temperature_c)}`;
+export function tipText({ row, gpu }, alert) {
+  const told = alert === undefined ? "" : `, alert: ${alert}`;
+  return `${row.id}, ${cardName(gpu)}, ${occupationText(row, gpu)}, ${percent(gpu.utilization_percent)}, ${celsius(gpu.temperature_c)}${told}`;
 }
 
-export function CardTip({ card, cell, size, width }) {
+export function CardTip({ card, alert, cell, size, width }) {
   const { row, gpu } = card;
   const left = Math.max(0, Math.min(cell.x - 20, width - WIDTH));
   return html`<div class="card-tip" aria-hidden="true" style=${{ transform: `translate(${left}px, ${cell.y + size + 6}px)` }}>
     <strong>${row.id}</strong>
     <span>${cardName(gpu)}</span>
     <span class="card-tip-who">${occupationText(row, gpu)}</span>
+    ${alert !== undefined && html`<span><${SeverityBadge} severity=${alert} /> alert</span>`}
     <span class="quiet">
       ${percent(gpu.utilization_percent)} · ${part(gpu.memory_used_bytes, gpu.memory_total_bytes)} · ${celsius(gpu.temperature_c)} · ${watts(gpu.power_w)}
     </span>

@@ -8,11 +8,12 @@ import { html, useMemo } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
 import { HeatMap } from "./heat-map.js";
 
-function Legend({ metric, hasAbsent }) {
+function Legend({ metric, hasAbsent, hasAlerts }) {
   const [least, most] = ENDS[metric];
   return html`<span class="heat-legend quiet">
     <span>${least}</span><span class="heat-scale" aria-hidden="true"></span><span>${most}</span>
     ${hasAbsent && html`<span class="heat-mark heat-mark-lost" aria-hidden="true"></span><span>lost</span>`}
+    ${hasAlerts && html`<span class="heat-mark heat-mark-alert" aria-hidden="true"></span><span>alert</span>`}
     <span class="heat-mark" aria-hidden="true"></span><span>no reading</span>
   </span>`;
 }
@@ -20,6 +21,7 @@ function Legend({ metric, hasAbsent }) {
 export function FleetMap({ rows, query }) {
   const metric = useStore((state) => state.metric);
   const isLarge = useStore((state) => state.isMapLarge);
+  const marks = useStore((state) => state.alerts.marks);
   const cards = useMemo(() => rows.flatMap(cardsOf), [rows]);
   const sum = totals(rows).gpus;
   const label = `${plural(sum.all, "GPU")} by ${metric}: ${sum.busy} busy, ${sum.free} free, ${sum.absent} absent. Arrow keys go from card to card, Enter opens its worker.`;
@@ -31,11 +33,11 @@ export function FleetMap({ rows, query }) {
           ${METRICS.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
         </select>
       </label>
-      <${Legend} metric=${metric} hasAbsent=${cards.some(({ gpu }) => gpu.state === "lost")} />
+      <${Legend} metric=${metric} hasAbsent=${cards.some(({ gpu }) => gpu.state === "lost")} hasAlerts=${marks.size > 0} />
       <button class="button button-quiet" aria-pressed=${isLarge} onClick=${() => update({ isMapLarge: !isLarge })}>
         ${isLarge ? "Smaller" : "Larger"}
       </button>
     </div>
-    <${HeatMap} rows=${rows} cards=${cards} metric=${metric} query=${query} isLarge=${isLarge} label=${label} />
+    <${HeatMap} rows=${rows} cards=${cards} marks=${marks} metric=${metric} query=${query} isLarge=${isLarge} label=${label} />
   </section>`;
 }

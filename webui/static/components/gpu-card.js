@@ -20,6 +20,7 @@ import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 import { StateBadge } from "./state-badge.js";
 import { HOT_FROM_C } from "./reading-cells.js";
+import { AlertsAbout } from "./worker-alerts.js";
 
 const HOTTEST_C = 100;
 const STATE_WORDS = { ok: "ok", lost: "lost", asleep: "asleep", error: "error" };
@@ -115,7 +116,7 @@ function Gauges({ worker, gpu, range }) {
   </div>`;
 }
 
-export function GpuCard({ worker, gpu, inventory, range, isOpen, onToggle }) {
+export function GpuCard({ worker, gpu, inventory, alerts, range, isOpen, onToggle }) {
   const migDevices = gpu.mig_devices ?? [];
   const held = gpu.throttle_reasons?.filter((reason) => reason !== "gpu_idle") ?? [];
   const users = [...new Set((gpu.processes ?? []).map((process) => process.user ?? "not known"))];
@@ -124,6 +125,7 @@ export function GpuCard({ worker, gpu, inventory, range, isOpen, onToggle }) {
       <h3><span class="gpu-index">${gpu.index ?? NONE}</span> ${gpu.name ?? inventory?.name ?? "GPU"}</h3>
       <${StateBadge} state=${gpu.state} word=${STATE_WORDS[gpu.state]} />
     </header>
+    <${AlertsAbout} worker=${worker} gpu=${gpu.uuid} ...${alerts} />
     <p class="gpu-who"><span class="quiet">${users.length > 0 ? "used by " : ""}</span>${users.join(", ") || html`<span class="quiet">nobody’s process</span>`}</p>
     <${Gauges} worker=${worker} gpu=${gpu} range=${range} />
     ${held.length > 0 && html`<p class="gpu-held"><strong>Clocks held back</strong> ${throttleReasons(held)}</p>`}

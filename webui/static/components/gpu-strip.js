@@ -1,7 +1,9 @@
 // A cell per card: its number, coloured by how busy it is; what it is and whose, in its title.
 
+import { markOf } from "../lib/alerts.js";
 import { html } from "../lib/html.js";
 import { bytes, celsius, percent } from "../lib/format.js";
+import { useStore } from "../lib/store.js";
 
 const LEVELS = [5, 30, 60, 90];
 
@@ -24,16 +26,17 @@ function classOf(gpu) {
   return shown === 0 && gpu.processes > 0 ? "level-0 cell-held" : `level-${shown}`;
 }
 
-function GpuCell({ gpu }) {
-  const title = titleOf(gpu);
-  return html`<span class="gpu-cell ${classOf(gpu)}" title=${title} role="img" aria-label=${title}>
+function GpuCell({ worker, gpu }) {
+  const alert = useStore((state) => markOf(state.alerts.marks, worker, gpu.uuid));
+  const title = alert === undefined ? titleOf(gpu) : `${titleOf(gpu)} · alert: ${alert}`;
+  return html`<span class="gpu-cell ${classOf(gpu)} ${alert === undefined ? "" : `has-alert has-${alert}`}" title=${title} role="img" aria-label=${title}>
     ${gpu.state === "lost" ? "×" : (gpu.index ?? "–")}
   </span>`;
 }
 
-export function GpuStrip({ gpus }) {
+export function GpuStrip({ worker, gpus }) {
   const size = gpus.length > 16 ? "small" : "usual";
   return html`<span class="gpu-strip gpu-strip-${size}">
-    ${gpus.map((gpu) => html`<${GpuCell} key=${gpu.uuid} gpu=${gpu} />`)}
+    ${gpus.map((gpu) => html`<${GpuCell} key=${gpu.uuid} worker=${worker} gpu=${gpu} />`)}
   </span>`;
 }

@@ -2,6 +2,7 @@
 
 import { cellAt, cellTowards, layOut } from "../lib/heat_layout.js";
 import { colourOf, heatOf, readColours } from "../lib/heat.js";
+import { markOf } from "../lib/alerts.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { go, workerPath } from "../lib/router.js";
 import { CardTip, tipText } from "./card-tip.js";
@@ -43,7 +44,23 @@ function drawCell(context, cell, size, card, metric, colours, isFound) {
   context.fillRect(cell.x, cell.y, size, size);
 }
 
-function draw(canvas, layout, cards, width, { metric, query, colours, pointed }) {
+/** Mark a cell on which an alert fires: a corner, the larger the graver. */
+function drawAlert(context, { x, y }, size, severity, colours) {
+  const side = size * { page: 0.75, warning: 0.6, note: 0.4 }[severity];
+  const corner = (length) => {
+    context.beginPath();
+    context.moveTo(x + size, y);
+    context.lineTo(x + size, y + length);
+    context.lineTo(x + size - length, y);
+    context.fill();
+  };
+  context.fillStyle = colours.ground; // a rim that stands out from any colour of the scale
+  corner(side + (size >= 10 ? 3 : 1));
+  context.fillStyle = colours.alerts[severity];
+  corner(side);
+}
+
+function draw(canvas, layout, cards, width, { metric, query, colours, pointed, marks }) {
   const ratio = window.devicePixelRatio || 1;
   const context = canvas.getContext("2d");
   const size = [Math.round(width * ratio), Math.round(layout.height * ratio)];
@@ -53,6 +70,8 @@ function draw(canvas, layout, cards, width, { metric, query, colours, pointed })
   for (let at = 0; at < cards.length; at += 1) {
     const { row, gpu } = cards[at];
     drawCell(context, layout.cells[at], layout.size, cards[at], metric, colours, query.isEmpty || query.card(gpu, row));
+    const alert = markOf(marks, row.id, gpu.uuid);
+    if (alert !== undefined) drawAlert(context, layout.cells[at], layout.size, alert, colours);
   }
   context.globalAlpha = 1;
   if (pointed >= 0 && pointed < cards.length) {
@@ -90,7 +109,7 @@ function useColours() {
   return colours;
 }
 
-export function HeatMap({ rows, cards, metric, query, isLarge, label }) {
+export function HeatMap({ rows, cards, marks, metric, query, isLarge, label }) {
   const box = useRef(null);
   const canvas = useRef(null);
   const width = useWidth(box);
@@ -104,7 +123,7 @@ export function HeatMap({ rows, cards, metric, query, isLarge, label }) {
 
   useLayoutEffect(() => {
     if (width > 0 && layout.cells.length === cards.length) {
-      draw(canvas.current, layout, cards, width, { metric, query, colours, pointed });
+      draw(canvas.current, layout, cards, width, { metric, query, colours, pointed, marks });
     }
   });
 
@@ -130,6 +149,7 @@ export function HeatMap({ rows, cards, metric, query, isLarge, label }) {
   }
 
   const card = cards[pointed];
+  const alert = card && markOf(marks, card.row.id, card.gpu.uuid);
   return html`<div class="heat-box" ref=${box} style=${{ height: `${layout.height}px` }}>
     <canvas
       ref=${canvas}
@@ -146,7 +166,7 @@ export function HeatMap({ rows, cards, metric, query, isLarge, label }) {
       onClick=${open}
       onKeyDown=${pressed}
     ></canvas>
-    ${card && html`<${CardTip} card=${card} cell=${layout.cells[pointed]} size=${layout.size} width=${width} />`}
-    <span class="visually-hidden" role="status">${card ? tipText(card) : ""}</span>
+    ${card && html`<${CardTip} card=${card} alert=${alert} cell=${layout.cells[pointed]} size=${layout.size} width=${width} />`}
+    <span class="visually-hidden" role="status">${card ? tipText(card, alert) : ""}</span>
   </div>`;
 }

@@ -2,6 +2,7 @@
 
 import { html } from "../lib/html.js";
 import { update, useStore } from "../lib/store.js";
+import { AlertsLink } from "./alert-total.js";
 import { ConnectionBanner, ConnectionPill } from "./connection-state.js";
 
 export function PageHeader() {
@@ -13,6 +14,7 @@ export function PageHeader() {
     <nav aria-label="Main">
       <a href="/" aria-current=${current(["fleet", "worker"])}>Fleet</a>
       <a href="/commands" aria-current=${current(["commands", "command"])}>Commands</a>
+      <${AlertsLink} current=${current(["alerts", "alert"])} />
     </nav>
     <${ConnectionPill} />
     <${ConnectionBanner} />

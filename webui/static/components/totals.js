@@ -3,6 +3,7 @@
 import { STATE_WORDS } from "../lib/fleet.js";
 import { bytes, celsius, NONE, number, percent, share, watts } from "../lib/format.js";
 import { html } from "../lib/html.js";
+import { AlertTile } from "./alert-total.js";
 import { Meter } from "./meter.js";
 import { HOT_FROM_C } from "./reading-cells.js";
 
@@ -23,6 +24,7 @@ export function Totals({ sum }) {
   const absent = sum.gpus.absent ? ` · ${sum.gpus.absent} absent` : "";
   const held = sum.gpus.held ? ` · ${sum.gpus.held} held idle` : "";
   return html`<dl class="tiles" aria-label="Totals">
+    <${AlertTile} />
     <${Tile} label="Workers online" value=${`${number(sum.workers.online)} / ${number(sum.workers.all)}`}>
       ${sum.workers.all > 0 ? others(sum.states) : NONE}
     <//>

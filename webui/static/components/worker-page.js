@@ -14,6 +14,7 @@ import { HostPanel } from "./host-panel.js";
 import { Inventory } from "./inventory.js";
 import { ProcessTable } from "./process-table.js";
 import { RunField } from "./run-field.js";
+import { AlertsAbout, usePastAlerts } from "./worker-alerts.js";
 import { WorkerHead } from "./worker-head.js";
 
 function RangeSwitch({ range }) {
@@ -30,12 +31,14 @@ function setDetails(isOpen) {
 }
 
 function Body({ worker, mayRun }) {
-  const { row, info, metrics, events, commands, topics } = worker;
+  const { row, info, metrics, events, commands, topics, alerts: firing = [] } = worker;
   const range = useStore((state) => state.range);
   const isOpen = useStore((state) => state.areDetailsOpen);
   const gpus = metrics?.gpus ?? [];
+  const alerts = { firing, past: usePastAlerts(row.id, firing) };
   const inventory = new Map((info?.gpus ?? []).map((gpu) => [gpu.uuid, gpu]));
   return html`<${WorkerHead} row=${row} info=${info} />
+    <${AlertsAbout} worker=${row.id} gpu=${null} ...${alerts} />
     ${mayRun &&
     html`<section class="card" aria-labelledby="run-title">
       <h2 id="run-title">Run a command</h2>
@@ -50,7 +53,7 @@ function Body({ worker, mayRun }) {
       </div>
       <div class="gpu-cards">
         ${gpus.map((gpu) => {
-          const shared = { range, isOpen, onToggle: setDetails, worker: row.id };
+          const shared = { alerts, range, isOpen, onToggle: setDetails, worker: row.id };
           return html`<${GpuCard} key=${gpu.uuid} ...${shared} gpu=${gpu} inventory=${inventory.get(gpu.uuid)} />`;
         })}
       </div>

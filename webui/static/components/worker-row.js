@@ -4,6 +4,7 @@
 import { toggle } from "../lib/actions.js";
 import { html } from "../lib/html.js";
 import { workerPath } from "../lib/router.js";
+import { AlertMark } from "./alert-mark.js";
 import { GpuStrip } from "./gpu-strip.js";
 import { Labels } from "./labels.js";
 import { FreeCards, Users } from "./occupants.js";
@@ -24,6 +25,7 @@ export function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
     <div class="cell cell-state" role="cell">
       <${StateBadge} state=${row.state} />
       ${problem && html`<span class="problem-mark" title=${problem} role="img" aria-label=${problem}>!</span>`}
+      <${AlertMark} worker=${row.id} />
     </div>
     <div class="cell cell-worker" role="cell">
       <a class="worker-name" href=${workerPath(row.id)} title=${row.hostname ?? row.id}>${row.id}</a>
@@ -31,7 +33,7 @@ export function WorkerRow({ row, index, selected, hasRun, mayRun, shown }) {
     </div>
     <div class="cell cell-gpus" role="cell">
       <span class="gpu-count">${row.gpu_count}</span>
-      <${GpuStrip} gpus=${row.gpus} />
+      <${GpuStrip} worker=${row.id} gpus=${row.gpus} />
     </div>
     ${shown.has("free") && html`<div class="cell cell-free" role="cell"><${FreeCards} row=${row} /></div>`}
     ${shown.has("users") && html`<div class="cell cell-users" role="cell"><${Users} row=${row} /></div>`}

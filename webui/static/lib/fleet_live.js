@@ -72,6 +72,12 @@ export function startFleet() {
   socket.on("worker_command", ({ worker_id: id, command }) =>
     workerChanged(id, (worker) => ({ commands: withCommand(worker.commands, command) })),
   );
+  socket.on("worker_alert", ({ id, alert }) =>
+    workerChanged(id, (worker) => {
+      const others = worker.alerts.filter((other) => other.id !== alert.id);
+      return { alerts: alert.state === "firing" ? [...others, alert] : others };
+    }),
+  );
   socket.on("command_listed", (command) => {
     if (state.commandList !== null) update({ commandList: withCommand(state.commandList, command) });
   });

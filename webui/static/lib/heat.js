@@ -43,7 +43,14 @@ export function readColours() {
     const mixed = stops[below].map((from, channel) => Math.round(from + (stops[below + 1][channel] - from) * (place - below)));
     return `rgb(${mixed.join(" ")})`;
   });
-  const colours = { steps, bad: named("bad"), quiet: named("line-strong"), text: named("text") };
+  const colours = {
+    steps,
+    bad: named("bad"),
+    quiet: named("line-strong"),
+    text: named("text"),
+    ground: named("surface"),
+    alerts: { page: named("bad"), warning: named("warn"), note: named("active") },
+  };
   probe.remove();
   return colours;
 }

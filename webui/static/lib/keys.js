@@ -10,6 +10,7 @@ export const KEYS = [
   ["Enter", "open what has the focus"],
   ["g f", "go to the fleet"],
   ["g c", "go to the commands"],
+  ["g a", "go to the alerts"],
   ["m", "make the map larger or smaller"],
   ["arrows", "on the map: from card to card"],
   ["Esc", "leave a field, close this"],
@@ -48,6 +49,7 @@ const ACTIONS = {
   m: () => update({ isMapLarge: !state.isMapLarge }),
   "g f": () => go("/"),
   "g c": () => go("/commands"),
+  "g a": () => go("/alerts"),
 };
 
 /** The arrows move between rows only from a row, since elsewhere they scroll. */

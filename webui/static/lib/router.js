@@ -2,11 +2,19 @@
 
 import { update } from "./store.js";
 
+const ALERT_TABS = ["past", "rules", "silences", "channels"];
+
+function parseAlerts(second) {
+  if (!second) return { view: "alerts", tab: "firing" };
+  return ALERT_TABS.includes(second) ? { view: "alerts", tab: second } : { view: "alert", id: second };
+}
+
 function parse(path) {
   const [, first, second] = path.split("/").map(decodeURIComponent);
   if (first === "workers" && second) return { view: "worker", id: second };
   if (first === "commands" && second) return { view: "command", id: second };
   if (first === "commands") return { view: "commands" };
+  if (first === "alerts") return parseAlerts(second);
   if (["account", "users", "audit"].includes(first) && !second) return { view: first };
   return { view: "fleet" };
 }
@@ -34,7 +42,7 @@ function clicked(event) {
   if (link === null || link === undefined || link.origin !== location.origin || link.target || link.hasAttribute("download")) return;
   if (link.pathname.startsWith("/api/") || link.hash) return;
   event.preventDefault();
-  go(link.pathname);
+  go(link.pathname + link.search);
 }
 
 export function startRouter() {
@@ -44,4 +52,5 @@ export function startRouter() {
 }
 
 export const workerPath = (id) => `/workers/${encodeURIComponent(id)}`;
+export const alertPath = (id) => `/alerts/${encodeURIComponent(id)}`;
 export const commandPath = (id) => `/commands/${encodeURIComponent(id)}`;

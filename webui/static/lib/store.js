@@ -35,6 +35,12 @@ export const state = {
   joinLine: null,
   isHelpOpen: false,
   confirming: null,
+  // What fires: lib/alerts.js keeps it. `marks` is by worker the gravest severity of each card, and under "" of all.
+  alerts: { loaded: false, counts: {}, rules: [], byId: new Map(), marks: new Map() },
+  alertRulesVersion: 0,
+  // The alert whose actions are asked for, and what a silence is asked for; null: the dialog is closed.
+  acting: null,
+  silencing: null,
 };
 
 /** Put new values into the store and tell whoever shows something of it, once. */
