@@ -104,11 +104,12 @@ def ensure_secret(path: Path) -> str:
 def _check_private(path: Path, status: os.stat_result) -> None:
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise SecretFileError(f"{path} holds a secret and others may read it: run chmod 600 {path}")
-    if status.st_uid not in (0, os.geteuid()):
-        raise SecretFileError(
-            f"{path} holds a secret and belongs to {_user_name(status.st_uid)}, who may read it: "
-            f"run chown {_user_name(os.geteuid())} {path}"
-        )
+    if status.st_uid in (0, os.geteuid()):
+        return
+    owner, myself = _user_name(status.st_uid), _user_name(os.geteuid())
+    # Files that root writes beside it, the service that runs as its owner could not read.
+    to_do = f"do this as {owner}: sudo -u {owner} ..." if os.geteuid() == 0 else f"run chown {myself} {path}"
+    raise SecretFileError(f"{path} holds a secret and belongs to {owner}, who may read it: {to_do}")
 
 
 def _user_name(uid: int) -> str:

@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "audit": ("gpumon.cli.audit", "show who did what"),
     "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
+    "install-service": ("gpumon.cli.install_service", "have systemd start a master or an agent at boot"),
     "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
@@ -131,7 +132,7 @@ def _add_flag(group: argparse._ArgumentGroup, declaration: Declaration) -> None:
 
 
 def _overview() -> str:
-    lines = "\n".join(f"  {name:<8} {text}" for name, (_, text) in SUBCOMMANDS.items() if text)
+    lines = "\n".join(f"  {name:<15} {text}" for name, (_, text) in SUBCOMMANDS.items() if text)
     return (
         "gpumon watches a fleet of NVIDIA GPU machines and runs commands on them.\n\n"
         f"usage: gpumon SUBCOMMAND ...\n\n{lines}\n\n"

@@ -58,6 +58,18 @@ def test_a_secret_that_another_user_owns_is_refused_but_roots_is_not(
         read_secret(path)
 
 
+def test_root_is_told_to_work_as_the_user_whom_a_services_secrets_belong_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "master.secret"
+    write_secret(path, "s3cret")
+    if path.stat().st_uid == 0:
+        os.chown(path, 65534, 65534)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(SecretFileError, match=r"do this as \w+: sudo -u \w+"):
+        read_secret(path)
+
+
 def test_what_counts_is_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
     path, link = tmp_path / "token", tmp_path / "link"
     write_secret(path, "s3cret")
