@@ -134,6 +134,6 @@ def _what_next(kind: str) -> str:
             "sudo -u gpumon gpumon join-key --data /var/lib/gpumon"
         )
     return (
-        "where it has not joined: gpumon join-key on the master makes the line for gpumon install-service agent --join -; "
+        "if it has not joined: gpumon join-key on the master makes the line for gpumon install-service agent --join -, "
         f"or put its token into {AGENT_FOLDER}/token.txt"
     )
