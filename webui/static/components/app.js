@@ -15,6 +15,7 @@ import { HelpDialog } from "./help-dialog.js";
 import { Notice } from "./notice.js";
 import { PageHeader } from "./page-header.js";
 import { SilenceDialog } from "./silence-dialog.js";
+import { UsagePage } from "./usage-page.js";
 import { UsersPage } from "./users-page.js";
 import { WorkerPage } from "./worker-page.js";
 
@@ -33,6 +34,7 @@ const TITLES = {
   command: ({ id }) => `${id} · gpumon`,
   alerts: ({ tab }) => `${ALERT_TITLES[tab]} · gpumon`,
   alert: ({ id }) => `Alert ${id} · gpumon`,
+  usage: () => "Usage · gpumon",
   account: () => "Account · gpumon",
   users: () => "Users · gpumon",
   audit: () => "Audit · gpumon",
@@ -44,6 +46,7 @@ function View({ route }) {
   if (route.view === "commands") return html`<${CommandsPage} />`;
   if (route.view === "alerts") return html`<${AlertsPage} tab=${route.tab} />`;
   if (route.view === "alert") return html`<${AlertPage} key=${route.id} id=${route.id} />`;
+  if (route.view === "usage") return html`<${UsagePage} />`;
   if (route.view === "account") return html`<${AccountPage} />`;
   if (route.view === "users") return html`<${UsersPage} />`;
   if (route.view === "audit") return html`<${AuditPage} />`;

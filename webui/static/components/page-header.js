@@ -15,6 +15,7 @@ export function PageHeader() {
       <a href="/" aria-current=${current(["fleet", "worker"])}>Fleet</a>
       <a href="/commands" aria-current=${current(["commands", "command"])}>Commands</a>
       <${AlertsLink} current=${current(["alerts", "alert"])} />
+      <a href="/usage" aria-current=${current(["usage"])}>Usage</a>
     </nav>
     <${ConnectionPill} />
     <${ConnectionBanner} />

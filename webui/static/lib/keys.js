@@ -11,6 +11,7 @@ export const KEYS = [
   ["g f", "go to the fleet"],
   ["g c", "go to the commands"],
   ["g a", "go to the alerts"],
+  ["g u", "go to the usage"],
   ["m", "make the map larger or smaller"],
   ["arrows", "on the map: from card to card"],
   ["Esc", "leave a field, close this"],
@@ -48,6 +49,7 @@ const ACTIONS = {
   x: selectRow,
   m: () => update({ isMapLarge: !state.isMapLarge }),
   "g f": () => go("/"),
+  "g u": () => go("/usage"),
   "g c": () => go("/commands"),
   "g a": () => go("/alerts"),
 };

@@ -15,7 +15,7 @@ function parse(path) {
   if (first === "commands" && second) return { view: "command", id: second };
   if (first === "commands") return { view: "commands" };
   if (first === "alerts") return parseAlerts(second);
-  if (["account", "users", "audit"].includes(first) && !second) return { view: first };
+  if (["usage", "account", "users", "audit"].includes(first) && !second) return { view: first };
   return { view: "fleet" };
 }
 
