@@ -285,9 +285,7 @@ class AlertDesk:
         self._publication.clear_worker(event.worker_id)
 
     def _look(self) -> None:
-        known = {worker.id for worker in self._fleet.workers()}
-        for worker_id in self._watches.workers.keys() - known:
-            self._watches.forget(worker_id)
+        self._watches.forget_unknown({worker.id for worker in self._fleet.workers()})
         self._watches.end_old()
         self._findings.refresh(self._book.rule)
         for watch in self._watches.workers.values():

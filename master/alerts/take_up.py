@@ -39,8 +39,6 @@ def take_up(
         watch.add(subject)
         if subject.alert is not None:
             findings.take_up(watch, subject)
-    for worker_id in [worker_id for worker_id in watches.workers if worker_id not in known]:
-        watches.forget(worker_id)
 
 
 def _give_up(watch: Watch, subject: Subject, findings: Findings) -> None:

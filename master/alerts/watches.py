@@ -67,6 +67,13 @@ class Watches:
                 self._finish(watch, subject, "the worker was removed")
             del self.workers[worker_id]
 
+    def forget_unknown(self, known: set[str]) -> None:
+        """Let go of workers that are not in the fleet; one that joined just before a restart may yet be heard of."""
+        listening = self._listening_since
+        if listening is not None and self._now() - listening >= GRACE_S:
+            for worker_id in self.workers.keys() - known:
+                self.forget(worker_id)
+
     def know(self, worker: Worker) -> Watch:
         """Take over the worker's labels."""
         watch = self.watch(worker.id)
