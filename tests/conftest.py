@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres_server import PostgresServer, postgres_server
 from tests.support import mosquitto
 
 
@@ -15,3 +16,10 @@ def mosquitto_port(tmp_path: Path) -> Iterator[int]:
     """The port of a real mosquitto that lives as long as the test."""
     with mosquitto(tmp_path) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL; tests make databases of their own on it, and leave it running."""
+    with postgres_server() as server:
+        yield server

@@ -14,12 +14,23 @@ from master.master import Master
 from master.prepare import prepare
 from master.store.engine import Store
 from tests.master.support import Publisher, running_master
+from tests.postgres_server import PostgresServer
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a database on both, what is marked `sqlite` on that alone."""
+    if "data" in metafunc.fixturenames:
+        alone = any(mark.name == "sqlite" for mark in metafunc.definition.iter_markers())
+        metafunc.parametrize("data", ["sqlite"] if alone else ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> DataFolder:
-    """A prepared data folder."""
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> DataFolder:
+    """A prepared data folder, with the database that goes with it."""
     folder = DataFolder(tmp_path / "data")
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        folder = DataFolder(tmp_path / "data", server.address(server.new_database()))
     prepare(folder)
     return folder
 
@@ -50,9 +61,9 @@ def directory(data: DataFolder) -> Iterator[AccountDirectory]:
 
 
 @pytest.fixture
-def master(tmp_path: Path, mosquitto_port: int) -> Iterator[Master]:
+def master(data: DataFolder, mosquitto_port: int) -> Iterator[Master]:
     """A master connected to a real mosquitto."""
-    with running_master(tmp_path / "data", mosquitto_port) as running:
+    with running_master(data, mosquitto_port) as running:
         yield running
 
 

@@ -104,13 +104,14 @@ class Publisher:
         self._client.loop_stop()
 
 
-def new_master(folder: Path, port: int, settings: Settings | None = None) -> Master:
+def new_master(folder: Path | DataFolder, port: int, settings: Settings | None = None) -> Master:
     """A master on this data folder and this broker, not started."""
-    return Master(settings or Settings(), DataFolder(folder), BrokerAddress("127.0.0.1", port, tls=False), None)
+    data = folder if isinstance(folder, DataFolder) else DataFolder(folder)
+    return Master(settings or Settings(), data, BrokerAddress("127.0.0.1", port, tls=False), None)
 
 
 @contextlib.contextmanager
-def running_master(folder: Path, port: int, settings: Settings | None = None) -> Iterator[Master]:
+def running_master(folder: Path | DataFolder, port: int, settings: Settings | None = None) -> Iterator[Master]:
     """A master that is connected."""
     master = new_master(folder, port, settings)
     master.start()

@@ -187,6 +187,7 @@ def test_before_there_is_a_database_only_the_master_is_known(tmp_path: Path) -> 
     directory.close()
 
 
+@pytest.mark.sqlite
 def test_a_backup_put_in_the_databases_place_is_what_counts(
     accounts: Accounts, directory: AccountDirectory, data: DataFolder, tmp_path: Path
 ) -> None:
@@ -203,8 +204,8 @@ def test_a_backup_put_in_the_databases_place_is_what_counts(
     assert directory.authenticate("w1", token) is None
 
 
-def _change_accounts(folder: str, number: int) -> None:
-    with open_accounts(DataFolder(Path(folder))) as accounts:
+def _change_accounts(data: DataFolder, number: int) -> None:
+    with open_accounts(data) as accounts:
         for place in range(25):
             accounts.add_worker(f"w{number}-{place}")
         accounts.rotate_worker(f"w{number}-0")
@@ -214,7 +215,7 @@ def test_several_processes_change_accounts_while_another_reads_them(
     directory: AccountDirectory, data: DataFolder, accounts: Accounts
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_change_accounts, args=(str(data.root), number)) for number in range(3)]
+    processes = [context.Process(target=_change_accounts, args=(data, number)) for number in range(3)]
     for process in processes:
         process.start()
     token = accounts.add_worker("mine")
@@ -254,6 +255,7 @@ def test_many_threads_may_ask_at_once(accounts: Accounts, directory: AccountDire
     assert wrong == []
 
 
+@pytest.mark.sqlite
 def test_a_database_that_stays_locked_is_said_and_readers_go_on(
     accounts: Accounts, store: Store, data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

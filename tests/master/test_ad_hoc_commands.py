@@ -276,6 +276,7 @@ def test_a_command_is_given_up_after_a_restart_at_the_time_it_would_have_been(*,
     assert desk.ledger.output("c-1", "w1") == ([OutputChunk(0, "stdout", "x")] if running else [])
 
 
+@pytest.mark.sqlite
 def test_commands_are_deleted_when_their_time_is_over_and_the_file_shrinks(desk: Desk) -> None:
     desk.worker("w1")
     for number in range(250):

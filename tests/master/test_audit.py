@@ -43,6 +43,7 @@ def with_workers(master: Master, publisher: Publisher, *worker_ids: str, **label
     eventually(lambda: all((w := master.fleet.worker(each)) and w.metrics and w.info for each in worker_ids))
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "statement",
     [
@@ -196,6 +197,7 @@ def test_a_late_result_is_audited_as_well_and_nothing_twice(master: Master, publ
     assert found == [{"failed": 1}, {"exit 0": 1}]
 
 
+@pytest.mark.sqlite
 def test_nothing_is_sent_while_the_audit_cannot_be_written(
     master: Master, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

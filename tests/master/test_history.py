@@ -248,6 +248,7 @@ def test_the_window_is_as_long_as_set_and_older_samples_go(store: Store) -> None
         assert run.ask(1000.0).source == "1min"
 
 
+@pytest.mark.sqlite
 def test_what_is_kept_longer_than_set_is_deleted_and_its_space_goes_back_to_the_disk(
     store: Store, data: DataFolder
 ) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from gpumon.datafolder import DataFolder
 from gpumon.messages import GpuReading, HostReading
 from master.events import HistoryProblemChanged
+from master.history.blocks import Damages
 from master.history.history import MAX_CARDS
 from master.store.engine import Store
+from master.store.models import HistoryBlockRow
 from tests.master.history_support import HOUR_S, MIDNIGHT, HistoryRun, card, count, running
 from tests.support import eventually
 
@@ -143,22 +145,23 @@ def test_a_worker_that_invents_cards_is_cut_off_and_told_once(
 
 
 def test_a_block_that_is_damaged_is_a_gap_and_the_others_are_answered(
-    run: HistoryRun, store: Store, caplog: pytest.LogCaptureFixture
+    run: HistoryRun, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("master.history.rolled_query.damages", Damages())  # nothing was told yet
     for _ in range(3):
         run.tell(card(100.0))
         run.to(run.now + HOUR_S)
     run.to(run.now + 600)
     run.settle()
     with store.write() as connection:
-        connection.exec_driver_sql(
-            f"UPDATE history_blocks SET data = x'00ff' WHERE step_s = 60 AND start = {MIDNIGHT + HOUR_S}"
-        )
+        these = HistoryBlockRow.step_s == 60, HistoryBlockRow.start == int(MIDNIGHT + HOUR_S)
+        connection.execute(update(HistoryBlockRow).where(*these).values(data=b"\x00\xff"))
     found = run.power(4 * HOUR_S, points=240)
     assert {(at - MIDNIGHT) / HOUR_S for at in found} == {0, 2}
     assert "cannot be read" in caplog.text
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_told_nothing_stored_is_lost_and_minutes_follow_when_there_is_space(
     store: Store, data: DataFolder, run: HistoryRun
 ) -> None:

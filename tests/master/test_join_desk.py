@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gpumon.datafolder import DataFolder
 from master.audit import Actor
@@ -17,6 +17,7 @@ from master.join_desk import AUDITED_REFUSALS_PER_MINUTE, MAX_REQUEST_BYTES
 from master.join_keys import JoinKeys
 from master.master import Master
 from master.store.engine import Store
+from master.store.models import AuditRow
 from tests.master.support import Publisher, running_master
 from tests.support import eventually
 
@@ -56,9 +57,9 @@ def stranger(publisher: Publisher) -> Stranger:
 
 
 @pytest.fixture
-def store(master: Master, tmp_path: Path) -> Iterator[Store]:
+def store(master: Master, data: DataFolder) -> Iterator[Store]:
     """The running master's database, as another process opens it."""
-    opened = Store(DataFolder(tmp_path / "data"))
+    opened = Store(data)
     yield opened
     opened.stop()
 
@@ -73,9 +74,9 @@ def question(key: str, worker_id: str = "gpu1", **more: Any) -> dict[str, Any]:
 
 
 def audited(store: Store, action: str) -> list[dict[str, Any]]:
-    connection = sqlite3.connect(store.data.database)
-    rows = connection.execute("SELECT subject, detail FROM audit WHERE action = ? ORDER BY seq", (action,)).fetchall()
-    connection.close()
+    query = select(AuditRow.subject, AuditRow.detail).where(AuditRow.action == action).order_by(AuditRow.seq)
+    with store.read() as connection:
+        rows = connection.execute(query).all()
     return [{"subject": subject, **json.loads(detail)} for subject, detail in rows]
 
 

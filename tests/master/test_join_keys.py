@@ -226,6 +226,7 @@ def test_keys_that_have_ended_long_ago_are_forgotten(store: Store) -> None:
     assert [key.id for key in keys.all()] == [second.id]
 
 
+@pytest.mark.sqlite
 def test_a_database_that_cannot_be_read_is_told_as_that(keys: JoinKeys, data: DataFolder, store: Store) -> None:
     _, key = keys.make(EVE)
     store.stop()

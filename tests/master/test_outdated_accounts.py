@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 import pytest
@@ -261,6 +260,7 @@ def test_the_master_with_another_secret_is_outdated(directory: AccountDirectory,
     assert directory.outdated([master]) == {master}
 
 
+@pytest.mark.sqlite
 def test_where_the_accounts_cannot_be_read_nobody_is_outdated(
     accounts: Accounts, directory: AccountDirectory, data: DataFolder
 ) -> None:
@@ -281,8 +281,9 @@ def test_a_thousand_workers_are_read_once_until_somebody_writes(
     for _ in range(5):
         assert directory.outdated(workers) == set()
     assert reads == []
-    with sqlite3.connect(data.database) as other:
-        other.execute("DELETE FROM worker_tokens WHERE worker_id = 'w7'")
-    other.close()
+    other = Store(data)
+    with other.write() as connection:
+        connection.exec_driver_sql("DELETE FROM worker_tokens WHERE worker_id = 'w7'")
+    other.stop()
     assert {principal.name for principal in directory.outdated(workers)} == {"w7"}
     assert len(reads) == 1

@@ -31,6 +31,7 @@ def test_migrations_from_empty_make_what_the_models_say(store: Store) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("pragma", "value"),
     [
@@ -46,11 +47,13 @@ def test_connections_have_their_pragmas(store: Store, pragma: str, value: object
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
+@pytest.mark.sqlite
 def test_the_database_is_its_owners_alone(data: DataFolder) -> None:
     assert stat.S_IMODE(data.database.stat().st_mode) == 0o600
     assert stat.S_IMODE(data.root.stat().st_mode) == 0o700
 
 
+@pytest.mark.sqlite
 def test_preparing_again_changes_nothing(data: DataFolder) -> None:
     instance = instance_of(data)
     with sqlite3.connect(data.database) as connection:
@@ -76,6 +79,7 @@ def test_several_processes_may_prepare_at_once(tmp_path: Path) -> None:
     store.stop()
 
 
+@pytest.mark.sqlite
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(data: DataFolder) -> None:
     with sqlite3.connect(data.database) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -95,6 +99,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert data.database.read_bytes() == b"this is no database" * 1000
 
 
+@pytest.mark.sqlite
 def test_a_database_with_damaged_pages_is_refused_and_left_alone(data: DataFolder) -> None:
     content = bytearray(data.database.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)
@@ -125,7 +130,7 @@ def test_a_store_that_was_never_prepared_says_so(tmp_path: Path) -> None:
 def test_a_target_needs_its_command_and_goes_with_it(store: Store) -> None:
     insert_target = (
         "INSERT INTO command_targets (command_id, worker_id, position, state, stdout_bytes, stderr_bytes, truncated) "
-        "VALUES ('c-1', 'w1', 0, 'sent', 0, 0, 0)"
+        "VALUES ('c-1', 'w1', 0, 'sent', 0, 0, false)"
     )
     with pytest.raises(IntegrityError), store.write() as connection:
         connection.exec_driver_sql(insert_target)

@@ -110,6 +110,7 @@ def test_a_row_that_cannot_be_kept_does_not_hold_up_the_others(
     assert all("could not be kept" in record.message for record in caplog.records)
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_told_once_and_what_waits_is_written_when_there_is_space(
     store: Store, data: DataFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_full_disk_is_told_once_and_what_waits_is_written_when_there_is_space(
         writer.stop()
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_keeps_nobody_waiting_but_the_writer(store: Store, data: DataFolder) -> None:
     def impatient(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA busy_timeout=50")
@@ -235,6 +237,7 @@ for round in range(10_000):
 """
 
 
+@pytest.mark.sqlite
 def test_a_process_killed_while_it_writes_leaves_everything_it_had_stored(data: DataFolder) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(data.root)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
