@@ -17,6 +17,7 @@ from bench.history import history
 from bench.page import page
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
+from bench.scrape import scrape
 from bench.start import start
 from gpumon.errors import GpumonError
 
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "agent": agent,
     "history": history,
     "page": page,
+    "scrape": scrape,
 }
 
 
