@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import attrgetter
 
 from gpumon.messages import GpuReading
 from master.alerts.kinds import WATT
@@ -96,7 +97,7 @@ def holds_memory(gpu: GpuReading) -> bool:
 def _condition(rule: Rule) -> Condition:
     if rule.kind is Kind.THROTTLING:
         return Condition(rule.name, rule, _throttling(frozenset(rule.reasons)), lambda _gpu: None)
-    read = _READS[rule.kind] if rule.unit != WATT else _power_w
+    read = _READS[rule.kind] if rule.unit != WATT else _POWER_W
     judge = _above(read, rule) if rule.above is not None else _below(read, rule)
     if rule.kind is Kind.IDLE_HELD:
         judge = _while_held(judge)
@@ -157,25 +158,9 @@ def _throttling(reasons: frozenset[str]) -> Judge:
     return judge
 
 
-def _temperature(gpu: GpuReading) -> float | None:
-    return gpu.temperature_c
-
-
-def _memory_temperature(gpu: GpuReading) -> float | None:
-    return gpu.memory_temperature_c
-
-
-def _utilization(gpu: GpuReading) -> float | None:
-    return gpu.utilization_percent
-
-
 def _memory_percent(gpu: GpuReading) -> float | None:
     used, total = gpu.memory_used_bytes, gpu.memory_total_bytes
     return None if used is None or not total else 100.0 * used / total
-
-
-def _power_w(gpu: GpuReading) -> float | None:
-    return gpu.power_w
 
 
 def _power_percent(gpu: GpuReading) -> float | None:
@@ -183,10 +168,12 @@ def _power_percent(gpu: GpuReading) -> float | None:
     return None if power is None or not limit or limit < 0 else 100.0 * power / limit
 
 
+# `attrgetter` is faster than a function, which counts where it is called for every card in every sample.
+_POWER_W: Read = attrgetter("power_w")
 _READS: dict[Kind, Read] = {
-    Kind.TEMPERATURE: _temperature,
-    Kind.MEMORY_TEMPERATURE: _memory_temperature,
+    Kind.TEMPERATURE: attrgetter("temperature_c"),
+    Kind.MEMORY_TEMPERATURE: attrgetter("memory_temperature_c"),
     Kind.MEMORY_FULL: _memory_percent,
     Kind.POWER: _power_percent,
-    Kind.IDLE_HELD: _utilization,
+    Kind.IDLE_HELD: attrgetter("utilization_percent"),
 }
