@@ -125,7 +125,7 @@ class PostgresServer:
             command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", **as_whom()
         )
         assert finished.returncode == 0, finished.stdout
-        return finished.stdout
+        return str(finished.stdout)
 
     def _answers(self) -> bool:
         assert self._process is not None
