@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import subprocess
@@ -9,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpumon.errors import SettingError
+from gpumon.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 TRIAL_TIMEOUT_S = 10.0
 
@@ -28,6 +32,15 @@ class CommandUser:
     def variables(self) -> Mapping[str, str]:
         """What a log-in as this user sets (login(1))."""
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.login_shell}
+
+
+def warn_of_root(settings: Settings) -> None:
+    """Tell that commands run as root, where nobody has said that they should."""
+    if os.geteuid() == 0 and settings.commands.user is None and settings.agent.commands != "none":
+        logger.warning(
+            "commands from the page and MQTT run as root on this machine: name another user with commands.user (root, "
+            "if it is meant so), or run none with --no-commands"
+        )
 
 
 def command_user(name: str | None) -> CommandUser | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent import memory
 from agent.cards import KnownCards
 from agent.command_conditions import CommandConditions, command_conditions
+from agent.command_user import warn_of_root
 from agent.home_assistant.offer import home_assistant_extensions, offered_buttons
 from agent.identity import Identity, load_identity, worker_id_of
 from agent.joining import Joining
@@ -41,6 +42,7 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     # What cannot be used is told of before a join key is used up.
     _check_labels(settings.agent.labels)
     conditions = command_conditions(settings.commands)
+    warn_of_root(settings)
     offered_buttons(settings)
     worker_id = worker_id_of(settings.agent)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TypeVar
 
 import flask
@@ -11,6 +12,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from gpumon.errors import GpumonError
 from master.commands import CannotSendError, NotAllowedError
+from master.dynamic_security import DynamicSecurityError
 from master.store.engine import StoreError
 from webui.throttle import BusyError
 
@@ -18,12 +20,43 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+TITLES = {
+    400: "That cannot be used",
+    401: "Log in first",
+    403: "Not allowed",
+    404: "Nothing here",
+    405: "Not this way",
+    413: "Too large",
+    415: "Not this kind",
+    421: "Not under this name",
+    429: "Too many attempts",
+    500: "Something went wrong",
+    503: "Not now",
+}
+
 MAX_JSON_BYTES = 64 * 1024  # what the front takes
 
 
 def answer(value: object, status: int = 200) -> flask.Response:
     """Return a value as JSON."""
     return flask.Response(msgspec.json.encode(value), status, mimetype="application/json")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a request (RFC 9457); `error` is `detail` once more, for programs of before."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+
+
+def problem(status: int, detail: str) -> flask.Response:
+    """Return what is wrong, in words, as application/problem+json."""
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    told = Problem("about:blank", title, status, detail, detail)
+    return flask.Response(msgspec.json.encode(told), status, mimetype="application/problem+json")
 
 
 def asked(kind: type[T]) -> T:
@@ -46,4 +79,4 @@ def status_and_text(error: GpumonError) -> tuple[int, str]:
         return 503, f"{nothing}the master's database does not answer now, its log says why"
     if isinstance(error, NotAllowedError):
         return 403, str(error)
-    return (503 if isinstance(error, CannotSendError | BusyError) else 400), str(error)
+    return (503 if isinstance(error, CannotSendError | BusyError | DynamicSecurityError) else 400), str(error)

@@ -12,10 +12,10 @@ import pytest
 
 from agent.command_conditions import CommandConditions, command_conditions
 from agent.command_rules import command_environment
-from agent.command_user import CommandUser, command_user
+from agent.command_user import CommandUser, command_user, warn_of_root
 from gpumon.errors import SettingError
 from gpumon.files import write_secret
-from gpumon.settings import CommandSettings
+from gpumon.settings import AgentSettings, CommandSettings, Settings
 from tests.agent.runtime.support import Observer, make_node, running
 from tests.support import eventually
 
@@ -46,6 +46,21 @@ def test_another_user_takes_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     with pytest.raises(SettingError, match="only root can run commands as nobody"):
         command_user(OTHER_USER)
+
+
+def test_that_commands_run_as_root_is_told_where_nobody_has_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    warn_of_root(Settings())
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    warn_of_root(Settings(commands=CommandSettings(user="root")))
+    warn_of_root(Settings(agent=AgentSettings(commands="none")))
+    assert caplog.records == []
+    warn_of_root(Settings())
+    (record,) = caplog.records
+    assert "commands from the page and MQTT run as root on this machine" in record.getMessage()
+    assert "commands.user" in record.getMessage()
 
 
 def test_the_agents_own_user_needs_nothing() -> None:
