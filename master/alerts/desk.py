@@ -112,6 +112,7 @@ class AlertDesk:
                 self._looked_at = now
                 self._look()
             found = [self._shown(alert) for alert in self._findings.to_tell()]
+            self._silenced.update(alert.id for alert in found if alert.silenced and alert.is_firing)
         for alert in found:
             self._bus.publish(AlertChanged(alert))
             self._publication.tell(alert)

@@ -73,7 +73,7 @@ def rule_fields(rule: Rule) -> dict[str, Any]:
     for key in ("above", "below", "clear"):
         value = getattr(rule, key)
         if value is not None:
-            fields[key] = quantity_text(value, rule.unit)
+            fields[key] = f"{value:.10g} {rule.unit}"
     if facts.is_event:
         del fields["for_s"]
     if facts.lists is not None:
