@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import flask
 import msgspec
@@ -11,10 +11,12 @@ from werkzeug.exceptions import TooManyRequests
 
 from gpumon.roles import Role
 from master.accounts import LONGEST_PASSWORD, AccountError
+from master.api_tokens import ApiToken
+from master.sessions import Session
 from webui.access import needs
-from webui.answers import answer, asked
 from webui.context import context
 from webui.guard import visitor
+from webui.typed import Done, typed
 
 blueprint = flask.Blueprint("api_account", __name__, url_prefix="/api/v1/account")
 
@@ -36,60 +38,75 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     days: Annotated[float, Meta(gt=0, le=3660)] | None = None
 
 
+class Account(msgspec.Struct, frozen=True):
+    """One's sessions, of which `session` is this one, and API tokens."""
+
+    user: str
+    session: str | None
+    sessions: list[Session]
+    tokens: list[ApiToken]
+
+
+class MadeToken(msgspec.Struct, frozen=True):
+    """A token, which no other answer holds, and what is known of it."""
+
+    token: str
+    made: ApiToken
+
+
 @blueprint.get("")
 @needs(Role.VIEWER, by_token=False)
-def account() -> Any:
+@typed()
+def account() -> Account:
     """Return one's sessions and API tokens."""
-    who, master = visitor(), context().master
-    return answer(
-        {
-            "user": who.principal.name,
-            "session": who.session_id,
-            "sessions": master.accounts.sessions.of(who.principal.name),
-            "tokens": master.accounts.tokens.of(who.principal.name),
-        }
-    )
+    who, accounts = visitor(), context().master.accounts
+    name = who.principal.name
+    return Account(name, who.session_id, accounts.sessions.of(name), accounts.tokens.of(name))
 
 
 @blueprint.post("/password")
 @needs(Role.VIEWER, by_token=False)
-def change_password() -> Any:
+@typed()
+def change_password(body: PasswordRequest) -> Done:
     """Change one's password; all other sessions end."""
-    who, page, request = visitor(), context(), asked(PasswordRequest)
+    who, page = visitor(), context()
     name = who.principal.name
     wait_s = page.throttle.wait_s(who.address, name, f"session {who.session}")
     if wait_s > 0:
         raise TooManyRequests("Too many attempts.", retry_after=int(wait_s) + 1)
-    if not page.sessions.is_password_of(name, request.old):
+    if not page.sessions.is_password_of(name, body.old):
         raise AccountError("the old password is wrong")
     page.throttle.succeeded(who.address, name, f"session {who.session}")
-    page.master.accounts.set_password(name, request.new, by=who.actor, keep_session=who.session_id)
-    return answer({})
+    page.master.accounts.set_password(name, body.new, by=who.actor, keep_session=who.session_id)
+    return Done()
 
 
 @blueprint.delete("/sessions/<session_id>")
 @needs(Role.VIEWER, by_token=False)
-def end_session(session_id: str) -> Any:
+@typed()
+def end_session(session_id: str) -> Done:
     """End one of one's sessions."""
     who = visitor()
     context().master.accounts.sessions.end(session_id, who.principal.name, who.actor)
-    return answer({})
+    return Done()
 
 
 @blueprint.post("/tokens")
 @needs(Role.VIEWER, by_token=False)
-def make_token() -> Any:
+@typed(status=201)
+def make_token(body: TokenRequest) -> MadeToken:
     """Make an API token; this answer alone holds it."""
-    who, request = visitor(), asked(TokenRequest)
-    lifetime_s = None if request.days is None else request.days * _DAY_S
-    made, token = context().master.accounts.tokens.make(who.principal.name, request.label, lifetime_s, who.actor)
-    return answer({"token": token, "made": made}, 201)
+    who = visitor()
+    lifetime_s = None if body.days is None else body.days * _DAY_S
+    made, token = context().master.accounts.tokens.make(who.principal.name, body.label, lifetime_s, who.actor)
+    return MadeToken(token, made)
 
 
 @blueprint.delete("/tokens/<token_id>")
 @needs(Role.VIEWER, by_token=False)
-def revoke_token(token_id: str) -> Any:
+@typed()
+def revoke_token(token_id: str) -> Done:
     """Revoke one of one's tokens."""
     who = visitor()
     context().master.accounts.tokens.revoke(token_id, who.principal.name, who.actor)
-    return answer({})
+    return Done()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import flask
 import msgspec
@@ -12,9 +12,9 @@ from gpumon.roles import Principal, Role
 from master.accounts import User
 from master.limits import limit_text
 from webui.access import needs
-from webui.answers import answer, asked
 from webui.context import context
 from webui.guard import visitor
+from webui.typed import Done, typed
 
 blueprint = flask.Blueprint("api_admin", __name__, url_prefix="/api/v1/users")
 
@@ -47,59 +47,82 @@ class UserView(msgspec.Struct, frozen=True):
     tokens: int
 
 
+class Users(msgspec.Struct, frozen=True):
+    """Everybody with an account."""
+
+    users: list[UserView]
+
+
+class MadePassword(msgspec.Struct, frozen=True):
+    """Somebody's password, which no other answer holds."""
+
+    name: str
+    password: str | None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How many sessions were ended."""
+
+    ended: int
+
+
 @blueprint.get("")
 @needs(Role.ADMIN, by_token=False)
-def users() -> Any:
+@typed()
+def users() -> Users:
     """Return everybody."""
     master = context().master
     sessions = master.accounts.sessions.counts()
     owners = [token.user_name for token in master.accounts.tokens.of()]
     people = [_view(user, sessions.get(user.name, 0), owners.count(user.name)) for user in master.accounts.users()]
-    return answer({"users": people})
+    return Users(people)
 
 
 @blueprint.post("")
 @needs(Role.ADMIN, by_token=False)
-def add_user() -> Any:
+@typed(status=201)
+def add_user(body: UserRequest) -> MadePassword:
     """Add somebody; this answer alone holds the password that was made up."""
-    request = asked(UserRequest)
     accounts = context().master.accounts
-    password = accounts.add_user(request.name, request.role, None, request.commands_on, visitor().actor)
-    return answer({"name": request.name, "password": password}, 201)
+    password = accounts.add_user(body.name, body.role, None, body.commands_on, visitor().actor)
+    return MadePassword(body.name, password)
 
 
 @blueprint.patch("/<name>")
 @needs(Role.ADMIN, by_token=False)
-def change_user(name: str) -> Any:
+@typed()
+def change_user(name: str, body: ChangeRequest) -> Done:
     """Change somebody's role or limit; live connections under the old one end within a second."""
-    request = asked(ChangeRequest)
-    context().master.accounts.change_user(name, request.role, request.commands_on, visitor().actor)
-    return answer({})
+    context().master.accounts.change_user(name, body.role, body.commands_on, visitor().actor)
+    return Done()
 
 
 @blueprint.delete("/<name>")
 @needs(Role.ADMIN, by_token=False)
-def remove_user(name: str) -> Any:
+@typed()
+def remove_user(name: str) -> Done:
     """Remove somebody with all sessions and tokens."""
     context().master.accounts.remove_user(name, visitor().actor)
-    return answer({})
+    return Done()
 
 
 @blueprint.post("/<name>/password")
 @needs(Role.ADMIN, by_token=False)
-def reset_password(name: str) -> Any:
+@typed()
+def reset_password(name: str) -> MadePassword:
     """Make up another password for somebody; this answer alone holds it. All sessions of theirs end."""
     who = visitor()
     keep = who.session_id if name == who.principal.name else None
     password = context().master.accounts.set_password(name, by=who.actor, keep_session=keep)
-    return answer({"name": name, "password": password})
+    return MadePassword(name, password)
 
 
 @blueprint.delete("/<name>/sessions")
 @needs(Role.ADMIN, by_token=False)
-def end_sessions(name: str) -> Any:
+@typed()
+def end_sessions(name: str) -> Ended:
     """End all of somebody's sessions."""
-    return answer({"ended": context().master.accounts.sessions.end_all(name, visitor().actor)})
+    return Ended(context().master.accounts.sessions.end_all(name, visitor().actor))
 
 
 def _view(user: User, sessions: int, tokens: int) -> UserView:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import flask
 import msgspec
 from msgspec import Meta
+from werkzeug.exceptions import NotFound
 
 from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES
 from gpumon.roles import Role
 from master.commands import Caller, CommandError
 from master.records import CommandRecord, Origin, OutputChunk
 from webui.access import needs
-from webui.answers import answer, asked
-from webui.command_push import summary_of
+from webui.command_push import CommandSummary, summary_of
 from webui.context import context
 from webui.guard import visitor
 from webui.sessions import Visitor
+from webui.typed import Done, typed
 
 blueprint = flask.Blueprint("api_commands", __name__, url_prefix="/api/v1/commands")
 
@@ -57,64 +59,107 @@ class CommandView(msgspec.Struct, frozen=True):
     command: CommandRecord
 
 
+class CommandsQuery(msgspec.Struct, frozen=True):
+    """Which commands: up to `limit`, created before `before`, on this worker, with `q` in the text or author's name."""
+
+    limit: Annotated[int, Meta(ge=1, le=MOST_LISTED)] = 50
+    before: float | None = None
+    worker: Annotated[str, Meta(max_length=63)] | None = None
+    q: Annotated[str, Meta(max_length=MOST_SEARCHED)] = ""
+
+
+class CommandsPage(msgspec.Struct, frozen=True):
+    """Commands, newest first; `next` is the `before` of the next page, None on the last."""
+
+    time: float
+    commands: list[CommandSummary]
+    next: float | None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A command that was sent, and the workers it went to."""
+
+    id: str
+    workers: list[str]
+
+
+class OutputQuery(msgspec.Struct, frozen=True):
+    """Whose output; the argument may be given several times."""
+
+    worker: Annotated[list[str], Meta(max_length=MOST_OUTPUTS_AT_ONCE)] = []
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What was written so far, by worker."""
+
+    time: float
+    output: dict[str, list[OutputChunk]]
+
+
+class OutputFileQuery(msgspec.Struct, frozen=True):
+    """Whose output; of all where nobody is named."""
+
+    worker: str | None = None
+
+
 @blueprint.get("")
 @needs(Role.VIEWER)
-def commands() -> Any:
-    """Return recent commands, newest first: `?limit=`, `?before=` (a time), `?worker=` (an id), `?q=` (text)."""
-    arguments = flask.request.args
-    limit = min(max(arguments.get("limit", 50, int), 1), MOST_LISTED)
-    before, worker_id = arguments.get("before", None, float), arguments.get("worker")
-    text = arguments.get("q", "")[:MOST_SEARCHED] or None
-    records = context().master.commands.recent(limit, before, worker_id, text)
-    return answer({"time": time.time(), "commands": [summary_of(record, worker_id) for record in records]})
+@typed()
+def commands(query: CommandsQuery) -> CommandsPage:
+    """Return recent commands, newest first."""
+    records = context().master.commands.recent(query.limit, query.before, query.worker, query.q or None)
+    more = records[-1].created if len(records) == query.limit else None
+    return CommandsPage(time.time(), [summary_of(record, query.worker) for record in records], more)
 
 
 @blueprint.post("")
 @needs(Role.OPERATOR)
-def run() -> Any:
-    """Run a command; answer its id and the workers it went to."""
-    record = run_as(visitor(), asked(RunRequest))
-    return answer({"id": record.id, "workers": [target.worker_id for target in record.targets]}, 201)
+@typed(status=201)
+def run(body: RunRequest) -> Sent:
+    """Run a command on workers."""
+    record = run_as(visitor(), body)
+    return Sent(record.id, [target.worker_id for target in record.targets])
 
 
 @blueprint.get("/<command_id>")
 @needs(Role.VIEWER)
-def command(command_id: str) -> Any:
+@typed()
+def command(command_id: str) -> CommandView:
     """Return one command with all its targets."""
-    return answer(CommandView(time.time(), _known(command_id)))
+    return CommandView(time.time(), _known(command_id))
 
 
 @blueprint.post("/<command_id>/cancel")
 @needs(Role.OPERATOR)
-def cancel(command_id: str) -> Any:
+@typed()
+def cancel(command_id: str, body: CancelRequest | None) -> Done:
     """End a command, on some workers or on all."""
     _known(command_id)
-    workers = asked(CancelRequest).workers if flask.request.content_length else None
-    context().master.commands.cancel(command_id, caller(visitor()), workers)
-    return answer({})
+    context().master.commands.cancel(command_id, caller(visitor()), body.workers if body is not None else None)
+    return Done()
 
 
 @blueprint.get("/<command_id>/output")
 @needs(Role.VIEWER)
-def output(command_id: str) -> Any:
-    """Return the output so far of the targets named by `?worker=` (several times for several), by worker."""
+@typed()
+def output(command_id: str, query: OutputQuery) -> Output:
+    """Return the output so far of the named targets."""
     desk = context().master.commands
     known = {target.worker_id for target in _known(command_id).targets}
-    names = flask.request.args.getlist("worker")[:MOST_OUTPUTS_AT_ONCE]
-    chunks: dict[str, list[OutputChunk]] = {name: desk.output(command_id, name) for name in names if name in known}
-    return answer({"time": time.time(), "output": chunks})
+    return Output(time.time(), {name: desk.output(command_id, name) for name in query.worker if name in known})
 
 
 @blueprint.get("/<command_id>/output.txt")
 @needs(Role.VIEWER)
-def output_text(command_id: str) -> Any:
-    """Return the output as text to keep: of one target (`?worker=`), or of all, each under a line with its name."""
+@typed(media="text/plain")
+def output_text(command_id: str, query: OutputFileQuery) -> flask.Response:
+    """Return the output as text to keep: of one target, or of all, each under a line with its name."""
     desk = context().master.commands
     record = _known(command_id)
-    wanted = flask.request.args.get("worker")
+    wanted = query.worker
     names = [target.worker_id for target in record.targets if wanted in (None, target.worker_id)]
 
-    def parts() -> Any:
+    def parts() -> Iterator[str]:
         for name in names:
             if wanted is None:
                 yield f"==> {name} <==\n"
@@ -148,5 +193,5 @@ def caller(who: Visitor) -> Caller:
 def _known(command_id: str) -> CommandRecord:
     record = context().master.commands.get(command_id)
     if record is None:
-        flask.abort(404)
+        raise NotFound(f"no command {command_id!r} is known")
     return record

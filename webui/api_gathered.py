@@ -10,13 +10,14 @@ from typing import Any
 
 import flask
 import msgspec
+from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 from gpumon.roles import Role
 from master.commands import CommandDesk
 from master.records import CommandRecord, TargetRecord
 from webui.access import needs
-from webui.answers import answer
 from webui.context import context
+from webui.typed import typed
 
 blueprint = flask.Blueprint("gathered", __name__, url_prefix="/api/v1")
 
@@ -49,15 +50,16 @@ class Gathered(msgspec.Struct, frozen=True):
 
 @blueprint.get("/commands/<command_id>/gathered")
 @needs(Role.VIEWER)
-def gathered(command_id: str) -> Any:
+@typed()
+def gathered(command_id: str) -> Gathered:
     """Return each distinct answer once."""
     desk = context().master.commands
     record = desk.get(command_id)
     if record is None:
-        return answer({"error": f"no command {command_id!r} is known"}, 404)
+        raise NotFound(f"no command {command_id!r} is known")
     if sum(target.stdout_bytes + target.stderr_bytes for target in record.targets) > MOST_GATHERED_BYTES:
-        return answer({"error": "there is too much output to compare: download it instead"}, 413)
-    return answer(gather(desk, record))
+        raise RequestEntityTooLarge("there is too much output to compare: download it instead")
+    return gather(desk, record)
 
 
 def gather(desk: CommandDesk, record: CommandRecord) -> Gathered:

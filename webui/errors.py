@@ -11,23 +11,10 @@ from werkzeug.exceptions import HTTPException
 
 from gpumon.errors import GpumonError
 from webui import auth
-from webui.answers import answer, status_and_text
+from webui.answers import TITLES, problem, status_and_text
 from webui.context import context
 from webui.guard import API, METRICS
 
-TITLES = {
-    400: "That cannot be used",
-    401: "Log in first",
-    403: "Not allowed",
-    404: "Nothing here",
-    405: "Not this way",
-    413: "Too large",
-    415: "Not this kind",
-    421: "Not under this name",
-    429: "Too many attempts",
-    500: "Something went wrong",
-    503: "Not now",
-}
 TEXTS = {
     404: "There is no page at this address.",
     405: "This address does not take that kind of request.",
@@ -53,7 +40,9 @@ def _http_error(error: HTTPException) -> Any:
     status = error.code or 500
     if error.response is not None:  # a redirect that werkzeug makes
         return error.response
-    return _answer(status, TEXTS.get(status) or error.description or "", error)
+    is_own = error.description != type(error).description  # and not werkzeug's words for every such error
+    text = error.description if is_own else TEXTS.get(status, error.description)
+    return _answer(status, text or "", error)
 
 
 def _told(error: GpumonError) -> Any:
@@ -62,7 +51,7 @@ def _told(error: GpumonError) -> Any:
 
 def _answer(status: int, text: str, error: HTTPException | None = None) -> flask.Response:
     if flask.request.path.startswith(API):
-        response = answer({"error": text}, status)
+        response = problem(status, text)
     elif flask.request.path == METRICS:  # a scraper shows this line to people
         response = flask.Response(f"{text}\n", status, mimetype="text/plain")
         if status == HTTPStatus.UNAUTHORIZED:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import flask
+import msgspec
 
 from gpumon.datafolder import DataFolder
 from gpumon.roles import Role
@@ -33,7 +33,10 @@ def shell(_name: str = "") -> Any:
     """Return the shell; which view it shows is decided by the address in the browser."""
     page = context()
     return flask.render_template(
-        "shell.html", session=json.dumps(session_info(visitor())), version=page.static_version, modules=page.modules
+        "shell.html",
+        session=msgspec.json.encode(session_info(visitor())).decode(),
+        version=page.static_version,
+        modules=page.modules,
     )
 
 

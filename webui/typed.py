@@ -1,0 +1,110 @@
+"""Views of the API that say by their signature what they take and what they answer.
+
+    @blueprint.get("/commands")
+    @needs(Role.VIEWER)
+    @typed()
+    def commands(query: CommandsQuery) -> CommandsPage: ...
+
+`query` is read from the address, `body` from the request's JSON; both are validated against their type, and what does
+not fit is answered with 400 and a sentence. What is returned is answered as JSON. webui/openapi.py describes every view
+from the same signature, so that the description cannot say anything else than what is done.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import flask
+import msgspec
+from werkzeug.exceptions import BadRequest
+
+from webui.answers import answer, asked
+
+View = Callable[..., Any]
+_ATTRIBUTE = "gpumon_signature"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a view takes and answers; `answers` None: nothing but that it is done, or what is no JSON (`media`)."""
+
+    query: type[msgspec.Struct] | None
+    body: Any
+    answers: Any
+    status: int
+    media: str
+
+    @property
+    def may_lack_body(self) -> bool:
+        """Whether a request needs no body."""
+        return type(None) in get_args(self.body)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """That it was done, and nothing else."""
+
+
+def typed(status: int = 200, media: str = "application/json") -> Callable[[View], View]:
+    """Read a view's query and body as it declares them, and answer with what it returns under this status.
+
+    A view that makes its response itself (`-> flask.Response`), such as a file, says with `media` what that is.
+    """
+
+    def declare(view: View) -> View:
+        signature = _signature(view, status, media)
+
+        @functools.wraps(view)
+        def answered(**names: Any) -> flask.Response:
+            if signature.query is not None:
+                names["query"] = query_as(signature.query)
+            if signature.body is not None:
+                is_left_out = signature.may_lack_body and not flask.request.content_length
+                names["body"] = None if is_left_out else asked(signature.body)
+            result = view(**names)
+            return result if isinstance(result, flask.Response) else answer(result, signature.status)
+
+        setattr(answered, _ATTRIBUTE, signature)
+        return answered
+
+    return declare
+
+
+def signature_of(view: View) -> Signature | None:
+    """Return what a view declares, None where it declares nothing."""
+    found = getattr(view, _ATTRIBUTE, None)
+    return found if isinstance(found, Signature) else None
+
+
+def query_as(kind: type[msgspec.Struct]) -> Any:
+    """Return the arguments of the present request. Raises BadRequest: with what is wrong with which of them."""
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        values = flask.request.args.getlist(field.encode_name)
+        if values:
+            given[field.encode_name] = values if _is_list(field.type) else values[-1]
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"An argument cannot be used: {error}") from error
+
+
+def _is_list(kind: Any) -> bool:
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_origin(bare) is list
+
+
+def _signature(view: View, status: int, media: str) -> Signature:
+    hints = get_type_hints(view, include_extras=True)
+    parameters = inspect.signature(view).parameters
+    answers = hints.get("return")
+    return Signature(
+        query=hints["query"] if "query" in parameters else None,
+        body=hints["body"] if "body" in parameters else None,
+        answers=None if answers is flask.Response else answers,
+        status=status,
+        media=media,
+    )
