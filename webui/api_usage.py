@@ -14,6 +14,8 @@ import flask
 
 from gpumon.errors import GpumonError
 from gpumon.roles import Role
+from master.usage import amounts
+from master.usage.names import NOBODY
 from master.usage.query import MODEL, USER, WORKER, By, Figures, Filter, Group, figures, in_order
 from webui.access import needs
 from webui.answers import answer
@@ -29,6 +31,7 @@ MOST_GROUPS = 50
 _DAY_S = 86_400.0
 # A step of an hour is chosen for ranges up to this.
 _BY_HOURS_S = 3 * _DAY_S
+ORDERS = {"held": amounts.HELD, "busy": amounts.BUSY, "idle": amounts.IDLE, "energy": amounts.ENERGY}
 FIELDS = tuple(field.name for field in dataclasses.fields(Figures))
 
 
@@ -98,7 +101,7 @@ def usage_csv() -> Any:
 @blueprint.get("/usage/series")
 @needs(Role.VIEWER)
 def usage_series() -> Any:
-    """Return the largest groups over time: the same, and `?step=hour|day`, `?tz=` whose days, `?groups=` how many."""
+    """Return the largest groups over time: the same, and `?step=`, `?tz=` (whose days), `?groups=` (how many), `?order=`."""
     asked = _asked()
     arguments = flask.request.args
     zone = time_zone(arguments.get("tz"))
@@ -110,10 +113,13 @@ def usage_series() -> Any:
     for groups in found:
         for name, group in groups.items():
             total.setdefault(name, Group(name)).join(group)
-    ordered = in_order(total)
-    shown = [group.name for group in ordered[:most]]
+    ordered = in_order(total, _order(arguments.get("order")))
+    # Nobody is no group beside the others: what is free is told apart from what many others have.
+    nobody = [name for name in (NOBODY,) if asked.by.kind == USER and name in total]
+    groups_of_users = [group.name for group in ordered if group.name not in nobody]
+    shown = [*groups_of_users[:most], *nobody]
     told = [_series(name, [groups.get(name) or Group(name) for groups in found]) for name in shown]
-    rest = {group.name for group in ordered[most:]}
+    rest = set(groups_of_users[most:])
     if rest:
         sums = [Group(None) for _ in found]
         for summed, groups in zip(sums, found, strict=True):
@@ -192,6 +198,12 @@ def _most_groups(asked: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", asked) or not 1 <= int(asked) <= MOST_GROUPS:
         raise BadQuestionError(f"groups must be a whole number from 1 to {MOST_GROUPS}, not {asked[:60]!r}")
     return int(asked)
+
+
+def _order(asked: str | None) -> int:
+    if asked is not None and asked not in ORDERS:
+        raise BadQuestionError(f"order must be {', '.join(ORDERS)}, not {asked[:60]!r}")
+    return ORDERS[asked or "held"]
 
 
 def _lines(asked: Asked, found: list[Group]) -> Iterator[str]:

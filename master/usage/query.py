@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from master.usage import amounts
 from master.usage.amounts import Amounts, add, nothing
@@ -143,8 +144,10 @@ def _rounded(value: float) -> float:
     return round(value, 6) if math.isfinite(value) else 0.0
 
 
-def in_order(groups: Groups) -> list[Group]:
-    """Return the groups, those with the most time of cards first; what nobody held stands last among users."""
-    return sorted(
-        groups.values(), key=lambda group: (group.name == NOBODY, -group.seconds, group.name is None, group.name or "")
-    )
+def in_order(groups: Groups, by: int = amounts.HELD) -> list[Group]:
+    """Return the groups, those first whose users have the most of a column; `nobody` stands last."""
+
+    def place(group: Group) -> tuple[Any, ...]:
+        return (group.name == NOBODY, -group.users[by], -group.seconds, group.name is None, group.name or "")
+
+    return sorted(groups.values(), key=place)

@@ -13,7 +13,7 @@ const AGAIN_MS = 60_000;
 /** Return the answer for what is asked, `null` before there is one; it is asked for again each minute. */
 function useUsage(view) {
   const [found, setFound] = useState(null);
-  const asked = JSON.stringify([view.range, view.by, view.user, view.worker, view.label, view.from, view.to]);
+  const asked = JSON.stringify([view.range, view.by, view.metric, view.user, view.worker, view.label, view.from, view.to]);
   useEffect(() => {
     let isOver = false;
     let timer = 0;

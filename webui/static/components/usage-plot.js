@@ -143,6 +143,7 @@ export function UsagePlot({ view, change, series }) {
         ${time.map(
           (moment, place) =>
             place % each === 0 &&
+            at(place).x + at(place).width / 2 + LABEL_WIDTH / 3 <= width &&
             html`<text key=${moment} class="usage-tick" x=${at(place).x + at(place).width / 2} y=${HEIGHT - 6} text-anchor="middle">${timeText(moment, step)}</text>`,
         )}
       </svg>`}

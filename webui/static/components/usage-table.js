@@ -32,12 +32,10 @@ function columnsFor({ by, prices }) {
 }
 
 function ordered(groups, column, descending) {
-  if (column.key === "name") {
-    const sign = descending ? -1 : 1;
-    return [...groups].sort((a, b) => sign * collator.compare(a.name ?? "", b.name ?? ""));
-  }
+  const sign = descending ? -1 : 1;
   const value = (group) => column.value(group) ?? -1;
-  return [...groups].sort((a, b) => (descending ? value(b) - value(a) : value(a) - value(b)));
+  const compare = column.key === "name" ? (a, b) => collator.compare(a.name ?? "", b.name ?? "") : (a, b) => value(a) - value(b);
+  return [...groups].sort((a, b) => (a.name === NOBODY) - (b.name === NOBODY) || sign * compare(a, b));
 }
 
 function Heading({ column, sort, onSort }) {

@@ -71,6 +71,7 @@ export async function fetchUsage(view, span) {
   const totals = await send("GET", `usage?${query}`);
   if (totals.error) return totals;
   query.set("groups", GROUPS_SHOWN);
+  query.set("order", view.metric === "hours" ? "held" : view.metric);
   query.set("tz", Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC");
   const isShort = (span.to ?? new Date()) - span.from <= 2.1 * DAY_MS;
   query.set("step", isShort ? "hour" : "day");
@@ -92,16 +93,11 @@ export function valuesOf(metric, group) {
   return isFree ? group.free_hours : group.held_hours;
 }
 
-function digitsOf(value) {
-  const size = Math.abs(value);
-  if (size === 0 || size >= 1000) return 0;
-  return size >= 100 ? 1 : 2;
-}
-
-const withUnit = (unit) => (value) => (given(value) ? `${number(value, digitsOf(value))}\u00a0${unit}` : NONE);
-export const hours = withUnit("h");
-export const gibHours = withUnit("GiB·h");
-export const kilowattHours = withUnit("kWh");
+const withUnit = (unit, digits) => (value) =>
+  given(value) ? `${number(value, value !== 0 && value < 1 ? digits + 1 : digits)}\u00a0${unit}` : NONE;
+export const hours = withUnit("h", 1);
+export const gibHours = withUnit("GiB·h", 0);
+export const kilowattHours = withUnit("kWh", 1);
 
 /** Return what writes money: to the cent, in the currency that is set. */
 export function moneyIn(currency) {
