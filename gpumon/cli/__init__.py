@@ -33,6 +33,7 @@ SUBCOMMANDS = {
     "worker": ("gpumon.cli.worker", "add, list and remove workers"),
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "audit": ("gpumon.cli.audit", "show who did what"),
+    "move-database": ("gpumon.cli.move_database", "copy everything from SQLite to the PostgreSQL of database.url"),
     "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
     "install-service": ("gpumon.cli.install_service", "have systemd start a master or an agent at boot"),
     "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
