@@ -37,15 +37,19 @@ SAMPLE = next(line for line in LINES if line.endswith("w1/metrics -C 1"))
 FLEET = line_with("+/metrics")
 STATUSES = line_with("+/status")
 INFO = line_with("w1/info")
-TEMPERATURES = line_with("jq")
+TEMPERATURES = line_with("jq", ".temperature_c")
+ALERTS = line_with("+/alert/+")
 LISTEN = line_with("cmd/#")
 MARKER = "mosquitto_pub -q 1 -t gpumon/w1/cmd/marker -m x"
-PLAIN = line_with("'nvidia-smi -L'")
+PLAIN = line_with("mosquitto_pub", "'nvidia-smi -L'")
 TO_ALL = line_with("gpumon/all/cmd")
 OBJECT = line_with("disk-1", "df -h")
 CANCEL = line_with("disk-1", "cancel")
+REQUEST = line_with("mosquitto_rr", "'nvidia-smi -L'")
+REQUESTED_OUTPUT = line_with("mosquitto_rr", "jq -r .output")
 OVER_TLS = line_with("--cafile")
 TLS_PORT = free_port()
+ALERT_RULE = '[alerts.rules.warm]\nkind = "temperature"\nabove = "1 °C"\nfor_s = 0\n'
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A master with the worker that the page speaks of."""
     program_or_skip("mosquitto_sub", "mosquitto-clients")
     folder = tmp_path_factory.mktemp("documented")
+    (folder / "data").mkdir(mode=0o700)
+    (folder / "data" / "gpumon.toml").write_text(ALERT_RULE)
     with ExitStack() as stack:
         flags = ("--host", "127.0.0.1", "--insecure-http", "--mqtts-port", str(TLS_PORT))
         more = {"HOME": str(folder), "LD_LIBRARY_PATH": "/nonexistent"}
@@ -61,7 +67,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         eventually(lambda: online(running, ["w1"]), 30)
         # As the page says, and the port of this test besides.
         (folder / ".config").mkdir()
-        for client in ("mosquitto_pub", "mosquitto_sub"):
+        for client in ("mosquitto_pub", "mosquitto_sub", "mosquitto_rr"):
             options = f"-h 127.0.0.1\n-p {running.mqtt_port}\n-u admin\n-P {running.admin_password}\n"
             (folder / ".config" / client).write_text(options)
         shutil.copy(running.data.authority, folder / ".config" / "gpumon-ca.crt")
@@ -76,8 +82,8 @@ def ran(fleet: Running, line: str, *, limit_s: float = 30) -> subprocess.Complet
 
 
 def test_every_line_of_the_page_is_tried_here() -> None:
-    tried = {OVER_TLS, SAMPLE, FLEET, STATUSES, INFO, TEMPERATURES, LISTEN, PLAIN, TO_ALL, OBJECT, CANCEL}
-    assert tried == set(LINES)
+    looking = {OVER_TLS, SAMPLE, FLEET, STATUSES, INFO, TEMPERATURES, ALERTS, LISTEN}
+    assert looking | {PLAIN, TO_ALL, OBJECT, CANCEL, REQUEST, REQUESTED_OUTPUT} == set(LINES)
 
 
 def test_from_another_machine_over_tls(fleet: Running) -> None:
@@ -109,6 +115,13 @@ def test_temperatures_through_jq(fleet: Running) -> None:
     cards = ran(fleet, TEMPERATURES).stdout.splitlines()
     assert cards
     assert all(len(json.loads(card)) == 2 for card in cards)
+
+
+def test_the_alerts_that_there_are(fleet: Running) -> None:
+    said = eventually(lambda: ran(fleet, ALERTS).stdout, 30)
+    topic, _, payload = said.splitlines()[0].partition(" ")
+    assert topic == "gpumon/w1/alert/warm"
+    assert json.loads(payload)["state"] == "firing"
 
 
 def answers_to(fleet: Running, line: str) -> list[tuple[str, dict[str, Any]]]:
@@ -163,6 +176,25 @@ def test_a_cancellation_ends_a_running_command(fleet: Running) -> None:
     cancel = CANCEL.replace("disk-1", "slow-1")
     start = OBJECT.replace("disk-1", "slow-1").replace("df -h /", "sleep 30")
     assert answers_to(fleet, f"{start}; {cancel}")[-1][1]["state"] == "cancelled"
+
+
+def test_a_command_and_its_result_in_one_line(fleet: Running) -> None:
+    answered = ran(fleet, REQUEST)
+    assert answered.returncode == 0, answered.stderr
+    result = json.loads(answered.stdout)
+    assert (result["command"], result["state"]) == ("nvidia-smi -L", "finished")
+
+
+def test_a_commands_output_in_one_line(fleet: Running) -> None:
+    program_or_skip("jq", "jq")
+    assert ran(fleet, REQUESTED_OUTPUT).stdout.splitlines()[0].startswith("Filesystem")
+
+
+def test_without_the_version_mosquitto_rr_says_what_the_page_says(fleet: Running) -> None:
+    refused = ran(fleet, REQUEST.replace("-V 311 ", ""))
+    assert refused.returncode != 0
+    assert "Unsupported Protocol Version" in refused.stderr
+    assert "Unsupported Protocol Version" in DOCUMENT.read_text()
 
 
 def test_what_was_run_by_mqtt_is_kept_with_who_sent_it(fleet: Running) -> None:
