@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from gpumon.address import BrokerAddress
 from gpumon.datafolder import DataFolder
 from gpumon.roles import Role
+from gpumon.settings import Settings
 from master.accounts import open_accounts
 from master.audit import Actor, AuditTrail
+from master.master import Master
 from tests.support import eventually
 from tests.webui.running import RunningPage
+from webui.metrics_exposition import Exposition, unpacked
 from webui.wrong_tokens import MOST_ADDRESSES, MOST_AT_ONCE, MOST_PER_S, WrongTokens
 
 NOT_KNOWN = (
@@ -122,3 +130,26 @@ def _refused(page: RunningPage) -> list[dict[str, Any]]:
     answer = page.session("alice").get(f"{page.address}/api/v1/audit?action=token.refused", timeout=10)
     found: list[dict[str, Any]] = answer.json()["entries"]
     return found
+
+
+class Slow(Exposition):
+    """One that takes its time, and counts."""
+
+    made = 0
+
+    def _texts(self) -> Iterator[str]:
+        time.sleep(0.2)
+        self.made += 1
+        yield f"# {self.made}\n"
+
+
+def test_scrapers_that_ask_at_once_share_an_answer(tmp_path: Path) -> None:
+    master = Master(Settings(), DataFolder(tmp_path), BrokerAddress("127.0.0.1", 1, tls=False), None)
+    exposition = Slow(master, lambda: 0)
+
+    with ThreadPoolExecutor(12) as threads:
+        answers = set(threads.map(lambda _: b"".join(unpacked(exposition.gzipped())), range(12)))
+
+    assert exposition.made == len(answers) < 12
+    time.sleep(0.5)
+    assert b"".join(unpacked(exposition.gzipped())) not in answers  # later, it is made anew

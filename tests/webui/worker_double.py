@@ -8,7 +8,7 @@ from typing import Any
 
 from gpumon.address import BrokerAddress
 from gpumon.commands import Cancel, Command, CommandOutput, CommandResult, Stream, parse_command
-from gpumon.link import InboundMessage, MqttLink
+from gpumon.link import Credentials, InboundMessage, MqttLink
 from gpumon.messages import Event, GpuInventory, GpuReading, HostReading, Info, Metrics, MigDevice, Process, encode
 from gpumon.topics import Channel, Topics
 
@@ -87,7 +87,14 @@ def lost(index: int) -> GpuReading:
 class WorkerDouble:
     """One worker on the broker."""
 
-    def __init__(self, mqtt_port: int, worker_id: str, labels: dict[str, str] | None = None, **info: Any) -> None:
+    def __init__(
+        self,
+        mqtt_port: int,
+        worker_id: str,
+        labels: dict[str, str] | None = None,
+        credentials: Credentials | None = None,
+        **info: Any,
+    ) -> None:
         self.id = worker_id
         self.received: queue.Queue[Command | Cancel] = queue.Queue()
         self._labels = labels or {}
@@ -95,7 +102,7 @@ class WorkerDouble:
         self._topics = Topics()
         self._sample_number = 0
         self._sequence: dict[str, int] = {}
-        self._link = MqttLink(BrokerAddress("127.0.0.1", mqtt_port, tls=False), f"double-{worker_id}")
+        self._link = MqttLink(BrokerAddress("127.0.0.1", mqtt_port, tls=False), f"double-{worker_id}", credentials)
         self._link.subscribe(self._topics.worker(worker_id, Channel.COMMAND), 1, self._command_arrived)
 
     def connect(self) -> None:
