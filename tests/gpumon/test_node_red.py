@@ -50,7 +50,7 @@ def test_it_holds_no_account() -> None:
     assert not any("credentials" in node or "password" in node for node in FLOW)
 
 
-def run(name: str, *messages: dict[str, Any]) -> list[Any]:
+def run(name: str, *messages: dict[str, Any]) -> Ran:
     """Run one of the flow's functions on messages as Node-RED does; return what it gives for each."""
     (function,) = [node for node in of_type("function") if node["name"] == name]
     (tab,) = of_type("tab")
@@ -60,8 +60,10 @@ def run(name: str, *messages: dict[str, Any]) -> list[Any]:
         const kept = () => { const m = new Map(); return { get: k => m.get(k), set: (k, v) => m.set(k, v) }; };
         const flow = kept(), context = kept(), env = { get: name => environment[name] };
         const body = new Function("msg", "flow", "context", "env", code);
-        if (messages[0].asked) flow.set("asked", messages.shift().asked);
-        console.log(JSON.stringify(messages.map(msg => body(msg, flow, context, env) ?? null)));
+        for (const [key, value] of Object.entries(messages[0].kept || {})) flow.set(key, value);
+        if (messages[0].kept) messages.shift();
+        const given = messages.map(msg => body(msg, flow, context, env) ?? null);
+        console.log(JSON.stringify([given, flow.get("cards") ?? null]));
     """
     said = subprocess.run(
         [program_or_skip("node", "nodejs"), "-e", script],
@@ -70,8 +72,16 @@ def run(name: str, *messages: dict[str, Any]) -> list[Any]:
         text=True,
         check=True,
     )
-    given: list[Any] = json.loads(said.stdout)
-    return given
+    given, kept = json.loads(said.stdout)
+    return Ran(given, kept)
+
+
+class Ran(list[Any]):
+    """What a function has given for each message, and which cards it has kept."""
+
+    def __init__(self, given: list[Any], cards: Any) -> None:
+        super().__init__(given)
+        self.cards = cards
 
 
 def sample(worker: str, *celsius: int | None) -> dict[str, Any]:
@@ -119,10 +129,18 @@ def test_only_the_answer_to_the_button_is_shown(asked: str, is_shown: bool) -> N
         "output": "a\n",
         "problem": None,
     }
-    (given,) = run("only what was asked here", {"asked": asked}, {"topic": "gpumon/w1/cmd/result", "payload": result})
+    (given,) = run(
+        "only what was asked here", {"kept": {"asked": asked}}, {"topic": "gpumon/w1/cmd/result", "payload": result}
+    )
     assert given == ({"payload": "w1: ls (exit code 0)\na\n"} if is_shown else None)
 
 
 def test_a_worker_is_told_of_when_it_goes_and_not_when_node_red_starts() -> None:
     said = [{"topic": "gpumon/w1/status", "payload": status} for status in ("online", "online", "offline")]
     assert run("what has changed", *said) == [None, None, {"payload": "w1 is offline"}]
+
+
+def test_the_gauge_forgets_the_cards_of_a_worker_that_has_gone() -> None:
+    kept = {"cards": {"GPU-1": {"worker": "w1"}, "GPU-2": {"worker": "w2"}}}
+    gone = run("what has changed", {"kept": kept}, {"topic": "gpumon/w1/status", "payload": "offline"})
+    assert gone.cards == {"GPU-2": {"worker": "w2"}}
