@@ -101,7 +101,7 @@ def usage_csv() -> Any:
 @blueprint.get("/usage/series")
 @needs(Role.VIEWER)
 def usage_series() -> Any:
-    """Return the largest groups over time: the same, and `?step=`, `?tz=` (whose days), `?groups=` (how many), `?order=`."""
+    """Return the largest groups over time: `?step=hour|day`, `?tz=` whose days, `?groups=` how many, `?order=`."""
     asked = _asked()
     arguments = flask.request.args
     zone = time_zone(arguments.get("tz"))
