@@ -6,19 +6,21 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Annotated
 
 import flask
 import msgspec
+from msgspec import Meta
+from werkzeug.exceptions import NotFound
 
-from gpumon.errors import GpumonError
 from gpumon.roles import Role
 from master.history.query import Answer, Question
 from master.history.readings import HOST, Reading, readings_of
 from webui.access import needs
 from webui.answers import answer
-from webui.arguments import BadQuestionError, csv_line, span
+from webui.arguments import TIME, BadQuestionError, csv_line, span
 from webui.context import context
+from webui.typed import typed
 
 blueprint = flask.Blueprint("api_history", __name__, url_prefix="/api/v1")
 
@@ -30,82 +32,113 @@ MOST_POINTS_OF_A_FILE = 100_000
 DEFAULT_SPAN_S = 3600.0
 
 
-class UnknownSeriesError(GpumonError):
-    """A worker or card of which nothing is known."""
+class RangeQuery(msgspec.Struct, frozen=True):
+    """Which readings (names with commas between them; all), and when: seconds since 1970, or negative, before now."""
+
+    metric: Annotated[str, Meta(max_length=1024)] | None = None
+    since: Annotated[str, TIME] | None = msgspec.field(name="from", default=None)
+    until: Annotated[str, TIME] | None = msgspec.field(name="to", default=None)
+    points: Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": FEWEST_POINTS})] | None = None
 
 
-class History(msgspec.Struct, frozen=True):
-    """What is told around an answer: how long raw samples are kept, and why history is not being kept (null: it is)."""
+class Cards(msgspec.Struct, frozen=True):
+    """The uuids of cards."""
+
+    gpus: list[str]
+
+
+class History(Answer, frozen=True):
+    """An answer, how long raw samples are kept, and why history is not being kept (None: it is)."""
 
     raw_window_s: float
     problem: str | None
 
 
-@blueprint.errorhandler(BadQuestionError)
-def refused(error: BadQuestionError) -> Any:
-    """Answer what is wrong with the arguments."""
-    return answer({"error": str(error)}, 400)
-
-
-@blueprint.errorhandler(UnknownSeriesError)
-def unknown(error: UnknownSeriesError) -> Any:
-    """Answer that there is nothing."""
-    return answer({"error": str(error)}, 404)
-
-
 @blueprint.get("/workers/<worker_id>/gpus")
 @needs(Role.VIEWER)
-def cards(worker_id: str) -> Any:
+@typed()
+def cards(worker_id: str) -> Cards:
     """Return the uuids of the worker's cards with a history, those that are not in the machine any more too."""
     page = context()
     found = page.master.history.cards(worker_id)
     if not found and page.master.fleet.worker(worker_id) is None:
-        raise UnknownSeriesError(f"no worker {worker_id!r} is known")
-    return answer({"gpus": sorted(found - {HOST})})
+        raise NotFound(f"no worker {worker_id!r} is known")
+    return Cards(sorted(found - {HOST}))
 
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history")
-@blueprint.get("/workers/<worker_id>/history", defaults={"uuid": HOST})
 @needs(Role.VIEWER)
-def history(worker_id: str, uuid: str) -> Any:
-    """Return a card's (or the host's) history: `?metric=`, `?from=`, `?to=`, `?points=`."""
-    return answer(_told(_answer(worker_id, uuid, POINTS, MOST_POINTS)))
+@typed()
+def history(worker_id: str, uuid: str, query: RangeQuery) -> History:
+    """Return a card's readings over time."""
+    return _told(_answer(worker_id, uuid, query, POINTS, MOST_POINTS))
+
+
+@blueprint.get("/workers/<worker_id>/history")
+@needs(Role.VIEWER)
+@typed()
+def host_history(worker_id: str, query: RangeQuery) -> History:
+    """Return a host's readings over time."""
+    return _told(_answer(worker_id, HOST, query, POINTS, MOST_POINTS))
 
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.json")
-@blueprint.get("/workers/<worker_id>/history.json", defaults={"uuid": HOST})
 @needs(Role.VIEWER)
-def history_json(worker_id: str, uuid: str) -> Any:
-    """Return the same as a file to keep, by default with every value there is."""
-    found = _answer(worker_id, uuid, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
-    return _as_file(answer(_told(found)), found, "json")
+@typed(media="application/json")
+def history_json(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+    """Return a card's readings as a file to keep, by default with every value there is."""
+    return _json_file(worker_id, uuid, query)
+
+
+@blueprint.get("/workers/<worker_id>/history.json")
+@needs(Role.VIEWER)
+@typed(media="application/json")
+def host_history_json(worker_id: str, query: RangeQuery) -> flask.Response:
+    """Return a host's readings as a file to keep, by default with every value there is."""
+    return _json_file(worker_id, HOST, query)
 
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.csv")
-@blueprint.get("/workers/<worker_id>/history.csv", defaults={"uuid": HOST})
 @needs(Role.VIEWER)
-def history_csv(worker_id: str, uuid: str) -> Any:
-    """Return the same as a table: a line a point; what was not measured is empty."""
-    found = _answer(worker_id, uuid, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+@typed(media="text/csv")
+def history_csv(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+    """Return a card's readings as a table: a line a point; what was not measured is empty."""
+    return _table(worker_id, uuid, query)
+
+
+@blueprint.get("/workers/<worker_id>/history.csv")
+@needs(Role.VIEWER)
+@typed(media="text/csv")
+def host_history_csv(worker_id: str, query: RangeQuery) -> flask.Response:
+    """Return a host's readings as a table: a line a point; what was not measured is empty."""
+    return _table(worker_id, HOST, query)
+
+
+def _json_file(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+    found = _answer(worker_id, uuid, query, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+    return _as_file(answer(_told(found)), found, "json")
+
+
+def _table(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+    found = _answer(worker_id, uuid, query, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
     return _as_file(flask.Response(_lines(found), mimetype="text/csv"), found, "csv")
 
 
-def _answer(worker_id: str, uuid: str, points: int, most_points: int) -> Answer:
+def _answer(worker_id: str, uuid: str, query: RangeQuery, points: int, most_points: int) -> Answer:
     page = context()
-    arguments = flask.request.args
-    start, end = span(arguments.get("from"), arguments.get("to"), time.time(), DEFAULT_SPAN_S)
+    start, end = span(query.since, query.until, time.time(), DEFAULT_SPAN_S)
     question = Question(
         worker_id,
         uuid,
-        _readings(arguments.get("metric"), readings_of(uuid)),
+        _readings(query.metric, readings_of(uuid)),
         start,
         end,
-        _points(arguments.get("points"), points, most_points),
+        _points(query.points, points, most_points),
     )
     found = page.master.history.ask(question)
     if not _has_any(found) and not _is_known(worker_id, uuid):
         what = f"no worker {worker_id!r}" if uuid == HOST else f"no card {uuid!r} of a worker {worker_id!r}"
-        raise UnknownSeriesError(f"{what} is known")
+        raise NotFound(f"{what} is known")
     return found
 
 
@@ -142,10 +175,10 @@ def _is_known(worker_id: str, uuid: str) -> bool:
     return uuid in page.master.history.cards(worker_id)
 
 
-def _told(found: Answer) -> dict[str, Any]:
-    page = context()
-    around = History(page.master.history.raw_window_s, page.master.history_problem)
-    return {**msgspec.structs.asdict(found), **msgspec.structs.asdict(around)}
+def _told(found: Answer) -> History:
+    master = context().master
+    fields = {name: getattr(found, name) for name in found.__struct_fields__}
+    return History(**fields, raw_window_s=master.history.raw_window_s, problem=master.history_problem)
 
 
 def _lines(found: Answer) -> Iterator[str]:

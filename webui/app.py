@@ -21,6 +21,7 @@ from webui import (
     api_alerts,
     api_audit,
     api_commands,
+    api_description,
     api_gathered,
     api_history,
     api_joining,
@@ -121,7 +122,7 @@ def create_app(
     app.before_request(guard.check)
     app.after_request(_secured)
     shown = (auth, pages, api, api_commands, api_gathered, api_history, api_usage, metrics)
-    for part in (*shown, api_account, api_admin, api_alert_rules, api_alerts, api_audit, api_joining):
+    for part in (*shown, api_account, api_admin, api_alert_rules, api_alerts, api_audit, api_description, api_joining):
         app.register_blueprint(part.blueprint)
     errors.register(app)
 

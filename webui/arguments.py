@@ -8,12 +8,16 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
+from msgspec import Meta
+
 from gpumon.errors import GpumonError
 
 # Times past this year are no times, and would not fit a calendar.
 _LAST_TIME = datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+# How a time stands in the description of the API; it is read by `span`, which says more of what is wrong with it.
+TIME = Meta(extra_json_schema={"type": "number"})
 
 
 class BadQuestionError(GpumonError):

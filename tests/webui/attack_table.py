@@ -50,6 +50,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/ca.crt"): ANYBODY,
     ("GET", "/favicon.ico"): ANYBODY,
     ("GET", "/static/<version>/<path:name>"): ANYBODY,
+    ("GET", "/api/v1/openapi.json"): READ,
     ("GET", "/api/v1/session"): READ,
     ("GET", "/api/v1/workers"): READ,
     ("GET", "/api/v1/workers/<worker_id>"): READ,
