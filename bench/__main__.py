@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from bench.agent_cost import agent, real_agent
+from bench.alerts import alerts
 from bench.connect import connect
 from bench.delivery import fleet, freshness
 from bench.history import history
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "fleet": fleet,
     "agent": agent,
     "history": history,
+    "alerts": alerts,
     "page": page,
     "scrape": scrape,
 }

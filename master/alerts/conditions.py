@@ -47,6 +47,7 @@ class Plan:
 
     rules: Mapping[str, Rule]
     conditions: list[Condition] = field(default_factory=list)
+    judges: list[Judge] = field(default_factory=list)
     lost: list[Rule] = field(default_factory=list)
     xids: dict[int, list[Rule]] = field(default_factory=dict)
     ecc: list[Rule] = field(default_factory=list)
@@ -68,6 +69,7 @@ def plan(rules: Iterable[Rule]) -> Plan:
                 made.xids.setdefault(xid, []).append(rule)
         else:
             made.conditions.append(_condition(rule))
+            made.judges.append(made.conditions[-1].judge)
     return made
 
 

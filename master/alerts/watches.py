@@ -165,14 +165,16 @@ class Watches:
         return UNKNOWN if watch.heard < listening and now - listening < GRACE_S else MET
 
     def _judge_card(self, watch: Watch, made: Plan, gpu: GpuReading, at: _At) -> None:
-        active = watch.subjects.get(gpu.uuid)
+        count, active = gpu.ecc_uncorrected, watch.subjects.get(gpu.uuid)
+        if count is not None and count != watch.ecc_counts.get(gpu.uuid):
+            self._count_ecc(watch, made, gpu, count)
+        if active is None and gpu.state == "ok" and not _finds_something(made, gpu):
+            return  # as nearly every card, nearly always
         if gpu.state == "ok":
             for condition in made.conditions:
                 verdict = condition.judge(gpu)
                 if verdict is MET or (active is not None and condition.name in active):
                     self._observe(watch, condition.rule, gpu, verdict, at, read=condition.value)
-            if gpu.ecc_uncorrected is not None:
-                self._count_ecc(watch, made, gpu, gpu.ecc_uncorrected)
         elif active is not None:
             for condition in made.conditions:
                 if condition.name in active:
@@ -215,8 +217,6 @@ class Watches:
 
     def _count_ecc(self, watch: Watch, made: Plan, gpu: GpuReading, count: int) -> None:
         before = watch.ecc_counts.get(gpu.uuid)
-        if count == before:
-            return
         if before is None and len(watch.ecc_counts) >= MAX_COUNTS:
             watch.ecc_counts.clear()
         watch.ecc_counts[gpu.uuid] = count
@@ -295,3 +295,10 @@ def _has_card(worker: Worker, uuid: str) -> bool:
     """Tell whether the worker has told of this card otherwise: what it invents is counted to the whole worker."""
     told = [*(worker.metrics.gpus if worker.metrics is not None else ()), *(worker.info.gpus if worker.info else ())]
     return any(gpu.uuid == uuid for gpu in told)
+
+
+def _finds_something(made: Plan, gpu: GpuReading) -> bool:
+    for judge in made.judges:  # noqa: SIM110 - any() with a generator takes twice as long
+        if judge(gpu) is MET:
+            return True
+    return False
