@@ -15,6 +15,7 @@ import pytest
 from gpumon.cli.supervisor import gpumon_command
 from gpumon.link import Credentials
 from gpumon.messages import GpuReading
+from master.accounts import open_accounts
 from tests.end_to_end.running import Running, gpumon_up
 from tests.prometheus.server import Prometheus, configured, prometheus
 from tests.support import eventually, free_port, program_or_skip
@@ -89,9 +90,8 @@ def workers(gpumon: Running) -> Iterator[dict[str, WorkerDouble]]:
     }
     doubles = {}
     for worker_id, gpus in fleet.items():
-        added = gpumon.gpumon("worker", "add", worker_id)
-        assert added.returncode == 0, added.stderr
-        credentials = Credentials(worker_id, gpumon.data.token_file(worker_id).read_text().strip())
+        with open_accounts(gpumon.data) as accounts:
+            credentials = Credentials(worker_id, accounts.add_worker(worker_id))
         double = WorkerDouble(
             gpumon.mqtt_port, worker_id, labels={"rack": "3"}, credentials=credentials, interval_s=INTERVAL_S
         )

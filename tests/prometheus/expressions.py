@@ -23,7 +23,7 @@ DASHBOARD_12239 = (
 TENSOR_12239 = 'DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{instance=~"$instance", gpu=~"$gpu"}'
 VALUES = {
     "$instance": "(ill|well)",
-    "$worker": "(ill|well)",
+    "$worker": "(gone|ill|well)",
     "$gpu": "(0|1|2|3)",
     "$__rate_interval": "1m",
     "$__range": "1h",

@@ -63,9 +63,12 @@ def test_promtool_finds_nothing_in_the_answer_but_names_that_are_dcgms(scraped: 
 def test_every_panel_of_the_dashboard_has_a_title_a_place_of_its_own_and_colours_of_the_theme() -> None:
     text = (ROOT / "config" / "grafana" / "dashboards" / "gpumon.json").read_text()
     all_panels = panels(DASHBOARD)
+    on_top = DASHBOARD["panels"]
+    grids = [on_top, *(panel["panels"] for panel in on_top if panel["type"] == "row" and panel["panels"])]
     places = [
-        (x, y)
-        for place in (panel["gridPos"] for panel in all_panels)
+        (number, x, y)
+        for number, grid in enumerate(grids)
+        for place in (panel["gridPos"] for panel in grid)
         for x in range(place["x"], place["x"] + place["w"])
         for y in range(place["y"], place["y"] + place["h"])
     ]
@@ -73,7 +76,7 @@ def test_every_panel_of_the_dashboard_has_a_title_a_place_of_its_own_and_colours
     assert all(panel["title"] for panel in all_panels)
     assert len({panel["id"] for panel in all_panels}) == len(all_panels)
     assert len(places) == len(set(places))
-    assert max(x for x, _ in places) < 24
+    assert max(x for _, x, _ in places) < 24
     # Named colours follow Grafana's light and dark theme.
     assert not re.search(r'"#[0-9a-fA-F]{3,8}"|rgba?\(', text)
 

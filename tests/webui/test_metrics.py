@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from gpumon.messages import GpuReading, MigDevice
+from gpumon.address import BrokerAddress
+from gpumon.datafolder import DataFolder
+from gpumon.messages import GpuReading, HostReading, Metrics, MigDevice, encode
+from gpumon.settings import Settings
 from gpumon.topics import Channel
+from master.master import Master
 from tests.support import eventually
 from tests.webui.running import RunningPage
 from tests.webui.worker_double import GIB, WorkerDouble, idle, lost, mig, reading
+from webui.metrics_exposition import Exposition, unpacked
 
 Workers = Callable[..., WorkerDouble]
 Series = list[tuple[dict[str, str], float]]
@@ -168,18 +175,23 @@ def test_a_worker_that_is_offline_leaves_nothing_but_that_it_is(page: RunningPag
     }
 
 
-def test_a_worker_whose_samples_stay_away_has_no_readings(page: RunningPage, worker: Workers) -> None:
-    double = worker("w", [reading(0)], interval_s=0.1)
-    double.sample([reading(0)], interval_s=0.1)
-    scraped(page, has(double))
+def test_a_worker_whose_samples_stay_away_has_no_readings(tmp_path: Path) -> None:
+    master = Master(Settings(), DataFolder(tmp_path), BrokerAddress("127.0.0.1", 1, tls=False), None)
+    took = time.time()
+    now = [took]
+    metrics = Metrics(time=took, seq=1, interval_s=5.0, source="nvml", gpus=[reading(0)], host=HostReading(load_1m=1.0))
+    master.fleet.take_status("w", "online", took, retained=False)
+    master.fleet.take_sample("w", metrics, encode(metrics), took, retained=False)
+    exposition = Exposition(master, lambda: 0, lambda: now[0])
 
-    got = scraped(page, lambda got: got.values(double, "gpumon_worker_up") == [0])  # stale after 10 s at least
+    def told() -> set[str]:
+        got = Scrape(b"".join(unpacked(exposition.gzipped())).decode())
+        return {name for name, series in got.series.items() for labels, _ in series if labels.get("instance") == "w"}
 
-    assert got.value("gpumon_workers", state="stale")
-    assert not got.of(double, "DCGM_FI_DEV_GPU_TEMP")
-    assert not got.of(double, "gpumon_host_load1")
-    double.sample([reading(0)], interval_s=0.1)
-    scraped(page, has(double, "DCGM_FI_DEV_GPU_TEMP"))
+    assert {"DCGM_FI_DEV_GPU_TEMP", "gpumon_gpu_up", "gpumon_host_load1"} <= told()
+    now[0] = took + 16
+    gone = {"gpumon_worker_up", "gpumon_worker_last_sample_timestamp_seconds", "gpumon_worker_rejected_payloads_total"}
+    assert eventually(lambda: told() == gone)
 
 
 def test_a_card_cut_by_mig_has_memory_by_slice_so_that_a_sum_counts_nothing_twice(
