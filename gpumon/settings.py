@@ -15,9 +15,21 @@ from msgspec import Meta
 from gpumon.messages import CommandPolicy
 
 
-def _setting(help: str, *, flag: str | None = None, env: str | None = None, **bounds: Any) -> Meta:  # noqa: A002
-    """Describe a setting: its help text, a flag or a second environment variable of its own, and its bounds."""
-    return Meta(description=help, extra={"flag": flag, "env": env}, **bounds)
+def _setting(
+    help: str,  # noqa: A002
+    *,
+    flag: str | None = None,
+    env: str | None = None,
+    in_file_alone: bool = False,
+    is_secret: bool = False,
+    **bounds: Any,
+) -> Meta:
+    """Describe a setting: its help text, a flag or a second environment variable of its own, and its bounds.
+
+    `in_file_alone`: it has neither flag nor variable. `is_secret`: no error shows its value.
+    """
+    extra = {"flag": flag, "env": env, "in_file_alone": in_file_alone, "is_secret": is_secret}
+    return Meta(description=help, extra=extra, **bounds)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -254,13 +266,51 @@ class DatabaseSettings(Section, frozen=True):
         return f"DatabaseSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
+class ChannelSettings(Section, frozen=True):
+    """A way by which people are told of alerts; its repr does not show the addresses, which hold secrets."""
+
+    apprise: Annotated[
+        str | None, _setting("where to send to, as a URL of Apprise: mailto://..., ntfy://..., ...", is_secret=True)
+    ] = None
+    apprise_file: Annotated[str | None, _setting("file (mode 0600) that holds that URL")] = None
+    webhook: Annotated[str | None, _setting("https URL to which alerts are posted as JSON", is_secret=True)] = None
+    secret_file: Annotated[str | None, _setting("file (mode 0600) with the secret that signs what is posted")] = None
+    severities: Annotated[
+        list[Literal["page", "warning", "note"]], _setting("how grave the alerts are that are told; all by default")
+    ] = []
+    labels: Annotated[dict[str, str], _setting("labels that a worker must have for its alerts to be told")] = {}
+    resolved: Annotated[bool, _setting("whether the end of an alert is told too")] = True
+    gather_s: Annotated[
+        float, _setting("seconds for which further alerts are awaited, to be told in one message", ge=0, le=3600)
+    ] = 10.0
+
+    def __repr__(self) -> str:
+        hidden = {name: "..." for name in ("apprise", "webhook") if getattr(self, name) is not None}
+        shown = {**msgspec.structs.asdict(self), **hidden}
+        return f"ChannelSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
 class AlertSettings(Section, frozen=True):
-    """What is watched for, beside what is on from the start."""
+    """What is watched for, beside what is on from the start, and who is told."""
 
     rules: Annotated[
         dict[str, Any],
-        _setting("rules of your own by name, and what is different in the built-in ones; see docs/alerts.md"),
+        _setting(
+            "rules of your own by name, and what is different in the built-in ones; see docs/alerts.md",
+            in_file_alone=True,
+        ),
     ] = {}
+    channels: Annotated[
+        dict[str, ChannelSettings],
+        _setting("who is told of alerts, and how, by name; see docs/notifications.md", in_file_alone=True),
+    ] = {}
+    quiet_hours: Annotated[
+        str,
+        _setting(
+            "times of day at which nobody is told of what is less grave than page, such as 22:00-07:00, where the rule "
+            "has none of its own; none by default"
+        ),
+    ] = ""
     events_end_after_s: Annotated[
         float, _setting("seconds without another after which an alert about XIDs or ECC errors ends", ge=60, le=2592000)
     ] = 3600.0

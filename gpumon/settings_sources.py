@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -31,7 +31,10 @@ SYSTEM_SETTINGS_FILE = Path("/etc/gpumon/gpumon.toml")
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One setting as declared: its key, type, default, flag, environment variables and help."""
+    """One setting as declared: its key, type, default, flag, environment variables and help.
+
+    `in_file_alone`: it has neither flag (which is empty) nor variable. `is_secret`: its value is not to be shown.
+    """
 
     key: str
     type: Any
@@ -39,6 +42,8 @@ class Declaration:
     flag: str
     variables: tuple[str, ...]
     help: str
+    in_file_alone: bool = False
+    is_secret: bool = False
 
     @property
     def is_switch(self) -> bool:
@@ -89,7 +94,11 @@ def _walk(section: type[Section], prefix: str) -> Iterator[Declaration]:
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         variables = ("GPUMON_" + key.replace(".", "_").upper(), *([extra["env"]] if extra["env"] else []))
         flag = extra["flag"] or "--" + key.replace(".", "-").replace("_", "-")
-        yield Declaration(key, annotation, default, flag, variables, meta.description or "")
+        if extra["in_file_alone"]:
+            flag, variables = "", ()
+        is_secret = extra["is_secret"] or key in _MAY_BE_SECRET
+        help_text = meta.description or ""
+        yield Declaration(key, annotation, default, flag, variables, help_text, extra["in_file_alone"], is_secret)
 
 
 def _settings_file(values: Mapping[str, Any], config: Path | None) -> Path | None:
@@ -111,9 +120,7 @@ def _from_file(path: Path | None, known: Mapping[str, Declaration]) -> dict[str,
     found = {}
     for key, value in _flatten(document, known, ""):
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            raise SettingError(f"{path} has an unknown setting {key}{hint}")
+            raise SettingError(f"{path} has an unknown setting {key}{_near(key, known)}")
         found[key] = (value, f"{key} in {path}")
     return found
 
@@ -135,11 +142,50 @@ def _converted(declaration: Declaration, raw: Any, source: str, text: bool = Tru
         )
     if text and declaration.repeats:
         raw = _split(declaration, raw, source)
+    section = _section_of_each(declaration.type)
+    if section is not None:
+        return _tables(declaration, section, raw, source)
     try:
         return msgspec.convert(raw, declaration.type, strict=not text)
     except msgspec.ValidationError as error:
-        shown = "what it holds" if declaration.key in _MAY_BE_SECRET else repr(raw)
+        shown = "what it holds" if declaration.is_secret else repr(raw)
         raise SettingError(f"{source}: {shown} cannot be used: {error}") from error
+
+
+def _section_of_each(annotation: Any) -> type[Section] | None:
+    """Return the group of settings of which a setting holds any number by name, None for every other setting."""
+    parts = get_args(get_args(annotation)[0])
+    is_section = len(parts) == 2 and isinstance(parts[1], type) and issubclass(parts[1], Section)
+    return parts[1] if is_section else None
+
+
+def _tables(declaration: Declaration, section: type[Section], raw: Any, source: str) -> dict[str, Section]:
+    """Return a table for each name, field by field, so that an error names the field and shows no secret beside it."""
+    if not isinstance(raw, dict):
+        raise SettingError(f"{source} must hold tables by name: write [{declaration.key}.NAME]")
+    place = source.removeprefix(declaration.key)
+    fields = {item.key: item for item in _walk(section, "")}
+    found: dict[str, Section] = {}
+    for name, table in raw.items():
+        if not isinstance(table, dict):
+            raise SettingError(f"{declaration.key}.{name}{place} must be a table: write [{declaration.key}.{name}]")
+        for key in table:
+            if key not in fields:
+                raise SettingError(f"{declaration.key}.{name}{place} has no field {key}{_near(key, fields)}")
+        found[name] = section(
+            **{
+                key: _converted(fields[key], value, f"{declaration.key}.{name}.{key}{place}", text=False)
+                for key, value in table.items()
+            }
+        )
+    return found
+
+
+def _near(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f": did you mean {near[0]}?"
+    return f": there are {', '.join(known)}" if len(known) < 20 else ""
 
 
 def _split(declaration: Declaration, raw: str | list[str], source: str) -> list[str] | dict[str, str]:
