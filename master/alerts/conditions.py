@@ -162,7 +162,9 @@ def _throttling(reasons: frozenset[str]) -> Judge:
 
 def _memory_percent(gpu: GpuReading) -> float | None:
     used, total = gpu.memory_used_bytes, gpu.memory_total_bytes
-    return None if used is None or not total else 100.0 * used / total
+    if used is None or not total:
+        return None
+    return 100 * used / total if used < total else 100.0
 
 
 def _power_percent(gpu: GpuReading) -> float | None:

@@ -46,6 +46,15 @@ class Subject:
     events: int = 0
     rises: int = 0
     told: GpuReading | None = None
+    free_since: float | None = None
+
+    def free_for_s(self, verdict: Verdict, now: float) -> float:
+        """Return for how long, in seconds, the rule has said without a break that it is over."""
+        if verdict is CLEAR and self.free_since is None:
+            self.free_since = now
+        elif verdict is MET:
+            self.free_since = None
+        return now - self.free_since if self.free_since is not None else 0.0
 
     def observe(self, verdict: Verdict, now: float, patience_s: float, for_s: float) -> Step:
         """Go on with a verdict at `now`; readings that are further apart than `patience_s` have a gap between them."""

@@ -18,6 +18,9 @@ from master.worker import LONGEST_INTERVAL_S, STALE_AT_LEAST_S, STALE_INTERVALS,
 GRACE_S = 60.0
 # A card's uncorrected errors are remembered while it is away; a worker that invents cards must end somewhere.
 MAX_COUNTS = 512
+MOST_COUNTED = 2**53
+# Near its limit a card is slowed down and set free by turns, each for a second or two.
+FREE_AT_LEAST_S = 30.0
 # What was true of a card or its telemetry stays so until it is told otherwise; what was read may have changed.
 _STAYS = frozenset({Kind.WORKER_OFFLINE, Kind.GPU_LOST})
 _TICK_PATIENCE_S = 10.0
@@ -206,10 +209,12 @@ class Watches:
                 return
             subject = begin(rule.name, uuid, at.now)
             watch.add(subject)
+        if rule.kind is Kind.THROTTLING and subject.free_for_s(verdict, at.now) < FREE_AT_LEAST_S and verdict is CLEAR:
+            return
         step = subject.observe(verdict, at.now, at.patience_s, rule.for_s)
         if gpu is not None and verdict in (MET, HOLD):
             subject.reading = gpu
-            subject.value = read(gpu) if read is not None else None
+            subject.value = _bounded(read(gpu)) if read is not None else None
         if step is Step.FIRES:
             self._outcome.fires(watch, rule, subject, None)
         elif step is not Step.NOTHING:
@@ -223,7 +228,7 @@ class Watches:
         if before is None:
             return  # counted before anybody looked, nobody knows when
         # NVML's volatile count begins at 0 when the driver is loaded: a lower one has counted since then.
-        rise = count - before if count > before else count
+        rise = min(count - before if count > before else count, MOST_COUNTED)
         if rise > 0:
             for rule in made.ecc:
                 self._happen(watch, rule, gpu.uuid, None, rises=rise)
@@ -242,7 +247,7 @@ class Watches:
         subject.events += events
         subject.rises += rises
         subject.last_event = subject.seen = now
-        if event is not None and event.value is not None:
+        if event is not None and event.value is not None and rule.kind is Kind.XID:
             subject.value = float(event.value)
         if is_new:
             self._outcome.fires(watch, rule, subject, event)
@@ -289,6 +294,11 @@ class Watches:
 
 def _patience_s(interval_s: float) -> float:
     return max(STALE_INTERVALS * min(interval_s, LONGEST_INTERVAL_S), STALE_AT_LEAST_S)
+
+
+def _bounded(value: float | None) -> float | None:
+    """Return a reading as a number that can be kept, whatever a worker may say."""
+    return None if value is None else float(min(max(value, -1e12), 1e12))
 
 
 def _has_card(worker: Worker, uuid: str) -> bool:

@@ -137,7 +137,23 @@ def test_clocks_that_are_slowed_down_for_five_minutes_are_warned_about(desk: Wor
     assert desk.firing == []
     desk.reads(10, gpu(throttle_reasons=["sw_power_cap", reason]))
     assert only(desk).text == f"GPU 0 (NVIDIA H200) is slowed down: {reason.replace('_', ' ')}"
-    desk.reads(0, gpu(throttle_reasons=["sw_power_cap"]))
+    desk.reads(25, gpu(throttle_reasons=["sw_power_cap"]))
+    assert [rule for rule, _, _ in desk.firing] == ["throttling"]
+    desk.reads(10, gpu(throttle_reasons=["sw_power_cap"]))
+    assert desk.firing == []
+
+
+def test_clocks_that_are_free_for_a_moment_now_and_then_are_slowed_down_all_the_same(desk: World) -> None:
+    for _ in range(21):
+        desk.reads(10, gpu(throttle_reasons=["hw_thermal_slowdown"]))
+        desk.reads(5, gpu(throttle_reasons=[]))
+    assert [rule for rule, _, _ in desk.firing] == ["throttling"]
+
+
+def test_clocks_that_are_slowed_down_for_a_moment_now_and_then_are_not(desk: World) -> None:
+    for _ in range(20):
+        desk.reads(5, gpu(throttle_reasons=["hw_thermal_slowdown"]))
+        desk.reads(40, gpu(throttle_reasons=[]))
     assert desk.firing == []
 
 

@@ -266,6 +266,18 @@ def test_values_are_told_at_most_every_few_seconds(desk: World) -> None:
     assert desk.desk.active()[0].value == 94
 
 
+def test_numbers_that_no_card_has_harm_nobody(desk: World) -> None:
+    huge = 10**400
+    card = hot(huge, 0, memory_used_bytes=huge, memory_total_bytes=1, ecc_uncorrected=huge)
+    desk.reads(125, card | {"ecc_uncorrected": 1})
+    desk.reads(5, card, hot(90, 1))
+    desk.happens("ecc", huge)
+    desk.happens("xid", huge)
+    assert ("hot", "w1", "GPU-0") in desk.firing
+    assert len(desk.settle()) >= 2
+    assert desk.writer.problem is None
+
+
 def test_a_worker_that_is_removed_ends_all_that_was_found_of_it(desk: World) -> None:
     desk.reads(125, hot(90))
     desk.happens("xid", 79)
