@@ -13,6 +13,7 @@ import msgspec
 from bench.agent_cost import agent, real_agent
 from bench.alerts import alerts
 from bench.connect import connect
+from bench.databases import databases
 from bench.delivery import fleet, freshness
 from bench.history import history
 from bench.page import page
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "fleet": fleet,
     "agent": agent,
     "history": history,
+    "databases": databases,
     "alerts": alerts,
     "page": page,
     "scrape": scrape,
