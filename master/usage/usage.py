@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 _MINUTE_S = 60.0
 # A worker that says nothing for so long is let go of; its next sample is a first one.
 _FORGOTTEN_AFTER_S = 4 * 3600.0
+# What is less was left over where hours were taken away from a day.
+_NOTHING_S = 1e-6
 # A day is made once the last hour of it is kept.
 _DAY_AFTER_S = 2 * KEPT_OPEN_S
 
@@ -130,6 +132,7 @@ class Usage:
             groups: Groups = {}
             for piece in pieces(start, end, first_hour, made_until):
                 asked.stored(groups, piece, open_hours)
+            groups = {name: group for name, group in groups.items() if group.seconds > _NOTHING_S}
             for hour, at, user, amounts in lines:
                 if start <= hour < end and only.covers(at) and only.user in (None, user):
                     _into(groups, by.name(at, user), user == NOBODY, amounts)
@@ -215,7 +218,7 @@ class _Asked:
             for number, amounts in self._store.by_user(piece.step_s, piece.start, piece.end, without):
                 name = self._users.get(number)
                 if name is not None and self._only.user in (None, name):
-                    _into(groups, name, name == NOBODY, amounts)
+                    _into(groups, name, name == NOBODY, _signed(piece, amounts))
             return
         is_by_user = self._by.kind == USER
         rows = self._store.by_place(piece.step_s, piece.start, piece.end, without, self._only.user, apart=is_by_user)
@@ -224,7 +227,11 @@ class _Asked:
             if at is None or not self._only.covers(at):
                 continue
             user = self._users.get(who, "") if is_by_user else ("" if who == 0 else NOBODY)
-            _into(groups, self._by.name(at, user), user == NOBODY, amounts)
+            _into(groups, self._by.name(at, user), user == NOBODY, _signed(piece, amounts))
+
+
+def _signed(piece: Piece, amounts: Amounts) -> Amounts:
+    return amounts if piece.sign > 0 else [-value for value in amounts]
 
 
 def _into(groups: Groups, name: str | None, is_nobody: bool, amounts: Amounts) -> None:  # noqa: FBT001 - two of them
