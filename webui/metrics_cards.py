@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gpumon.messages import GpuInventory, GpuReading, MigDevice
 from master.worker import Worker
-from webui.metrics_text import Family, labels_text
+from webui.metrics_text import LARGEST, Family, labels_text
 
 # NVML's `nvmlClocksEventReasons`, which DCGM passes on, by the names that samples have for them.
 EVENT_REASONS = {
@@ -26,6 +26,8 @@ EVENT_REASONS = {
     "display_clock_setting": 0x100,
 }
 NO_XID = 0
+# No index, instance or XID is larger: what is, is no such number, and is left out of labels.
+LARGEST_NUMBER = 2**31
 # nvidia-smi tells of no XIDs, so there is nothing to say of them.
 _XID_SOURCES = ("nvml", "simulated")
 
@@ -58,7 +60,9 @@ def _free(memory: Memory) -> int | None:
 
 
 def _millijoules(reading: GpuReading) -> int | None:
-    return None if reading.energy_j is None else round(reading.energy_j * 1000)
+    if reading.energy_j is None or not abs(reading.energy_j) < LARGEST:
+        return None
+    return round(reading.energy_j * 1000)
 
 
 def _event_reasons(reading: GpuReading) -> int | None:
@@ -193,6 +197,8 @@ def _labels(reading: GpuReading, inventory: GpuInventory | None, hostname: str |
         index = inventory.index if index is None else index
         name = name or inventory.name
         bus_id = inventory.pci_bus_id
+    if index is not None and index > LARGEST_NUMBER:
+        index = None
     return labels_text(
         {
             "gpu": index,
@@ -223,7 +229,8 @@ def _memory(card: Card) -> Iterator[tuple[str, Memory]]:
 
 
 def _has_memory(device: MigDevice) -> bool:
-    return device.gpu_instance is not None and device.memory_used_bytes is not None
+    number = device.gpu_instance
+    return number is not None and number <= LARGEST_NUMBER and device.memory_used_bytes is not None
 
 
 def _xids(cards: Sequence[Card]) -> Iterator[tuple[str, int]]:
@@ -231,5 +238,5 @@ def _xids(cards: Sequence[Card]) -> Iterator[tuple[str, int]]:
         xid = card.reading.last_xid
         if xid is None and card.reading.state == "ok" and card.source in _XID_SOURCES:
             xid = NO_XID
-        if xid is not None:
+        if xid is not None and xid <= LARGEST_NUMBER:
             yield f'{card.labels},err_code="{xid}"', xid

@@ -14,6 +14,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 T = TypeVar("T")
 
+# No reading is larger. Samples may hold numbers that are (JSON knows no bounds), and one that Prometheus cannot take
+# would cost the whole scrape.
+LARGEST = 1e300
+
 # What has a meaning in a quoted value, and control characters, at which some scrapers give up the whole answer.
 _SPECIAL = re.compile('[\\\\"\x00-\x1f\x7f\ud800-\udfff]')
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
@@ -35,7 +39,11 @@ class Family(Generic[T]):
     def text(self, series: Iterable[tuple[str, T]]) -> str:
         """Return the family with a line for each series that has a value, by its labels; empty where none has one."""
         name, read = self.name, self.read
-        lines = [f"{name}{{{labels}}} {value}\n" for labels, of in series if (value := read(of)) is not None]
+        lines = [
+            f"{name}{{{labels}}} {value}\n"
+            for labels, of in series
+            if (value := read(of)) is not None and -LARGEST < value < LARGEST
+        ]
         return self.head() + "".join(lines) if lines else ""
 
 

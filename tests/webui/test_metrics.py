@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -236,6 +237,31 @@ def test_hostile_names_are_quoted_and_break_nothing(page: RunningPage, worker: W
     assert {key: value for key, value in labels.items() if key.startswith("label_")} == {
         "label_rack_a_b": 'x"} 1\n'
     } or labels["label_rack_a_b"] == "second"
+
+
+def test_numbers_beyond_all_bounds_cost_no_more_than_themselves(page: RunningPage, worker: Workers) -> None:
+    huge = 10**400
+    slices = [MigDevice(uuid="MIG-1", gpu_instance=huge, memory_used_bytes=huge)]
+    double = worker("w", [reading(0)])
+    scraped(page, has(double))
+    card = msgspec.structs.replace(
+        reading(0),
+        index=huge,
+        temperature_c=-huge,
+        energy_j=1e308,
+        power_w=1e308,
+        sm_clock_mhz=huge,
+        last_xid=huge,
+        memory_used_bytes=huge,
+        mig_devices=slices,
+    )
+    double.sample([card, reading(1)], time=1e308)
+
+    got = scraped(page, lambda got: len(got.of(double, "gpumon_gpu_up")) == 2)
+
+    for name in ("GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION", "SM_CLOCK", "XID_ERRORS", "FB_USED"):
+        assert len(got.of(double, f"DCGM_FI_DEV_{name}")) == 1
+    assert not got.of(double, "gpumon_worker_sample_delay_seconds")
 
 
 def test_a_card_that_is_listed_twice_is_served_once(page: RunningPage, worker: Workers) -> None:
