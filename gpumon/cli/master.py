@@ -17,6 +17,7 @@ from gpumon.cli.reach import note_reach, reach_by
 from gpumon.datafolder import DataFolder
 from gpumon.files import ensure_secret, write_secret
 from gpumon.settings import Settings
+from master.alerts.rulebook import rules_of_settings
 from master.join_keys import JoinKey
 from master.master import Master, prepare
 from webui.app import WebUi
@@ -57,6 +58,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
             "database.url in the settings file holds a password: better put it in a file of mode 0600 and name that in "
             "database.password_file"
         )
+    rules_of_settings(settings.alerts.rules)  # so that a wrong one ends it before anything is served
     address, credentials, cafile = masters_way_in(settings, data)
     certificate = _certificate(settings, data)
     tls = None if certificate is None else certificate.open()

@@ -44,10 +44,7 @@ class RuleBook:
 
     def check_settings(self) -> None:
         """Read the rules of the settings. Raises SettingError: for the first that cannot be used."""
-        try:
-            self._set = {name: parse_rule(name, fields, BUILT_IN.get(name)) for name, fields in self._fields.items()}
-        except RuleError as error:
-            raise SettingError(f"gpumon.toml, [alerts.rules]: {error}") from error
+        self._set = rules_of_settings(self._fields)
 
     def load(self) -> None:
         """Read the rules that the page has made or changed. Raises StoreError."""
@@ -117,6 +114,14 @@ class RuleBook:
 
     def _names(self) -> list[str]:
         return list(dict.fromkeys([*BUILT_IN, *sorted(self._set), *sorted(self._changed)]))
+
+
+def rules_of_settings(fields_by_name: Mapping[str, Any]) -> dict[str, Rule]:
+    """Return the rules of `alerts.rules` by name. Raises SettingError: for the first that cannot be used."""
+    try:
+        return {name: parse_rule(name, fields, BUILT_IN.get(name)) for name, fields in fields_by_name.items()}
+    except RuleError as error:
+        raise SettingError(f"gpumon.toml, [alerts.rules]: {error}") from error
 
 
 def _read(row: Any) -> _FromPage:

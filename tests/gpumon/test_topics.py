@@ -71,3 +71,17 @@ def test_command_topics_are_those_that_agents_listen_on() -> None:
     assert topics.is_command(topics.command_to_all)
     assert not topics.is_command("gpumon/w1/cmd/output")
     assert not topics.is_command("other/w1/cmd")
+
+
+def test_an_alerts_topic_reads_back() -> None:
+    topics = Topics("lab")
+    assert topics.alert("w1", "hot") == "lab/w1/alert/hot"
+    assert topics.read_alert("lab/w1/alert/hot") == ("w1", "hot")
+
+
+@pytest.mark.parametrize(
+    "topic", ["gpumon/w1/alert", "gpumon/w1/alert/hot/x", "lab/w1/alert/hot", "gpumon/all/alert/hot"]
+)
+def test_topics_of_no_alert_are_not_read(topic: str) -> None:
+    with pytest.raises(InvalidTopicError):
+        Topics().read_alert(topic)

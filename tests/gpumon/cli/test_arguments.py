@@ -75,3 +75,13 @@ def test_help_names_every_flag_of_a_subcommand(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     for flag in ("--master", "--worker-id", "--token-file", "--interval", "--label", "--source", "--no-commands"):
         assert flag in shown
+
+
+def test_a_master_with_a_wrong_rule_in_its_settings_ends_and_says_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gpumon.toml").write_text('[alerts.rules.hot]\nabov = "90 °C"\n')
+    assert main(["master", "--data", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "gpumon.toml, [alerts.rules]: rule hot has an unknown field abov: did you mean above?" in told
+    assert not (tmp_path / "gpumon.db").exists()
