@@ -16,7 +16,7 @@ from gpumon.errors import GpumonError
 from gpumon.roles import Role
 from master.usage import amounts
 from master.usage.names import NOBODY
-from master.usage.query import MODEL, USER, WORKER, By, Figures, Filter, Group, figures, in_order
+from master.usage.query import MODEL, USER, WORKER, By, Figures, Filter, Group, Prices, figures, in_order
 from webui.access import needs
 from webui.answers import answer
 from webui.arguments import BadQuestionError, csv_line, csv_text, span
@@ -95,7 +95,9 @@ def usage_csv() -> Any:
     """Return the same as a table: a line a group; what is not known is empty."""
     asked = _asked()
     found = _groups(asked)
-    return _as_file(flask.Response(_lines(asked, found), mimetype="text/csv"), asked, "csv")
+    return _as_file(
+        flask.Response(_lines(asked, found, context().master.usage.prices), mimetype="text/csv"), asked, "csv"
+    )
 
 
 @blueprint.get("/usage/series")
@@ -206,8 +208,7 @@ def _order(asked: str | None) -> int:
     return ORDERS[asked or "held"]
 
 
-def _lines(asked: Asked, found: list[Group]) -> Iterator[str]:
-    prices = context().master.usage.prices
+def _lines(asked: Asked, found: list[Group], prices: Prices) -> Iterator[str]:
     yield csv_line([asked.by.label or asked.by.kind, *FIELDS, "currency", "from_utc", "to_utc"])
     ends = [_utc(asked.start), _utc(asked.end)]
     for group in found:
