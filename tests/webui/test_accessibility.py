@@ -128,6 +128,14 @@ def gathered(tab: Page, page: RunningPage, shown: dict[str, str]) -> None:
     expect(tab.locator(".gathered .diff-added").first).to_be_visible()
 
 
+def usage(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
+    """Who has used what."""
+    tab.goto(f"{page.address}/usage?range=today")
+    expect(tab.locator(".usage-table tbody tr").first).to_be_visible()
+    tab.locator(".usage-plot").focus()
+    tab.keyboard.press("End")
+
+
 def account(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
     """One's account."""
     tab.goto(f"{page.address}/account")
@@ -162,6 +170,7 @@ VIEWS = [
     commands,
     command,
     gathered,
+    usage,
     account,
     users,
     audit,
