@@ -202,6 +202,8 @@ def _defaults(url: str) -> dict[str, Any]:
         "application_name": "gpumon",
         "connect_timeout": CONNECT_TIMEOUT_S,
         "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
     }
     return {name: value for name, value in values.items() if f"{name}=" not in url}

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
 from gpumon.locks import FolderLock, locked
-from master.store.engine import DATABASE_ERRORS, Database, SqliteDatabase, database_of, reading
+from master.store.engine import DATABASE_ERRORS, Database, database_of, reading
+from master.store.engine_sqlite import SqliteDatabase
 from master.store.models import AuditRow, Base, table_of
 from master.store.schema import migrate
 

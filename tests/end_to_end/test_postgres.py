@@ -48,6 +48,7 @@ def test_a_worker_joins_and_runs_a_command_where_the_database_is_on_a_server_tha
                 eventually(lambda: requests.get(health, timeout=10).json()["broker"] == "connected")
                 server.start()
                 sent = eventually(lambda: _sent(page), 30)
+                assert sent is not None
                 eventually(lambda: page.command(sent)["targets"][0]["state"] == "finished", 30)
                 assert running.gpumon("user", "add", "eve", "--generate").returncode == 0
                 assert running.gpumon("run", "-w", "w1", "--", "echo", "hello").stdout.count("hello") == 1

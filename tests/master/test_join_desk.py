@@ -77,7 +77,7 @@ def audited(store: Store, action: str) -> list[dict[str, Any]]:
     query = select(AuditRow.subject, AuditRow.detail).where(AuditRow.action == action).order_by(AuditRow.seq)
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return [{"subject": subject, **json.loads(detail)} for subject, detail in rows]
+    return [{"subject": subject, **json.loads(detail or "{}")} for subject, detail in rows]
 
 
 def test_a_machine_with_a_key_is_answered_with_its_token(
