@@ -58,8 +58,10 @@ class _Handlers:
 class World:
     """A desk with all that it needs. `told` is every alert that the bus was told of."""
 
-    def __init__(self, folder: Path, rules: dict[str, Any] | None = None, at: float = BEGIN, **settings: Any) -> None:
-        data = DataFolder(folder)
+    def __init__(
+        self, folder: Path | DataFolder, rules: dict[str, Any] | None = None, at: float = BEGIN, **settings: Any
+    ) -> None:
+        data = folder if isinstance(folder, DataFolder) else DataFolder(folder)
         prepare(data)
         self.passed = 0.0
         self.wall_offset = at
@@ -156,7 +158,7 @@ class World:
 
 
 @contextlib.contextmanager
-def world(folder: Path, rules: dict[str, Any] | None = None, **settings: Any) -> Iterator[World]:
+def world(folder: Path | DataFolder, rules: dict[str, Any] | None = None, **settings: Any) -> Iterator[World]:
     """A desk that runs."""
     made = World(folder, rules, **settings)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from gpumon.datafolder import DataFolder
 from master.alerts.builtin import BUILT_IN
 from master.alerts.errors import AlertError
 from master.alerts.records import Severity
@@ -15,6 +17,14 @@ from master.alerts.rule_parsing import parse_rule
 from master.events import AlertRulesChanged
 from tests.master.alerts.support import ANNA, World, hot, process, world
 from tests.master.support import gpu
+
+
+@pytest.fixture
+def desk(data: DataFolder) -> Iterator[World]:
+    """A desk with the built-in rules and one worker that is online, on each kind of database."""
+    with world(data) as made:
+        made.comes_online()
+        yield made
 
 
 def audit(desk: World) -> list[tuple[str, str, Any]]:
@@ -101,14 +111,14 @@ def test_a_silence_can_be_ended_and_does_not_reach_further_than_it_says(desk: Wo
         desk.desk.end_silence(made.id, ANNA)
 
 
-def test_a_silence_goes_on_after_a_restart(tmp_path: Path) -> None:
-    with world(tmp_path / "data") as first:
+def test_a_silence_goes_on_after_a_restart(data: DataFolder) -> None:
+    with world(data) as first:
         first.comes_online()
         first.samples(gpu())
         first.happens("xid", 79)
         made = first.desk.silence(until=first.wall() + 3600, reason="repair", by=ANNA)
         first.settle()
-    second = World(tmp_path / "data")
+    second = World(data)
     assert second.desk.silences() == [made]
     assert [alert.silenced for alert in second.desk.active()] == [True]
     assert second.settle() == []
@@ -154,8 +164,8 @@ def test_the_past_can_be_paged_through_and_searched(desk: World) -> None:
         desk.desk.past(3, "a-1")
 
 
-def test_alerts_that_are_over_are_kept_for_as_long_as_set(tmp_path: Path) -> None:
-    with world(tmp_path / "data", keep_days=1) as desk:
+def test_alerts_that_are_over_are_kept_for_as_long_as_set(data: DataFolder) -> None:
+    with world(data, keep_days=1) as desk:
         desk.comes_online()
         desk.samples(gpu())
         desk.happens("xid", 79)
@@ -170,8 +180,8 @@ def test_alerts_that_are_over_are_kept_for_as_long_as_set(tmp_path: Path) -> Non
         assert desk.desk.past(10) == []
 
 
-def test_a_rule_from_the_page_holds_at_once_and_after_a_restart(tmp_path: Path) -> None:
-    with world(tmp_path / "data", {"hot": {"above": 88}}) as first:
+def test_a_rule_from_the_page_holds_at_once_and_after_a_restart(data: DataFolder) -> None:
+    with world(data, {"hot": {"above": 88}}) as first:
         changes: list[AlertRulesChanged] = []
         first.bus.subscribe(AlertRulesChanged, changes.append)
         first.comes_online()
@@ -181,7 +191,7 @@ def test_a_rule_from_the_page_holds_at_once_and_after_a_restart(tmp_path: Path) 
         first.samples(hot(60))
         assert first.firing == [("hot", "w1", "GPU-0")]
         first.settle()
-    second = World(tmp_path / "data", {"hot": {"above": 88}})
+    second = World(data, {"hot": {"above": 88}})
     assert second.firing == [("hot", "w1", "GPU-0")]
     second.desk.delete_rule("hot", ANNA)
     rule = second.desk.rule("hot")
@@ -252,6 +262,7 @@ def test_labels_limit_a_rule_and_follow_the_workers_labels(tmp_path: Path) -> No
         assert desk.firing == []
 
 
+@pytest.mark.sqlite
 def test_an_alert_is_told_even_where_the_database_cannot_be_written(desk: World) -> None:
     desk.samples(gpu())
     with desk.store.write():  # holds the write lock
