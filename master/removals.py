@@ -98,10 +98,9 @@ class Removals:
         self._fleet.forget(worker_id)
         if self._link is None:
             return []
-        # Home Assistant's devices go by the same means, and the cards before the worker that they refer to.
-        topics = [self._topics.worker(worker_id, channel) for channel in _RETAINED]
-        topics += [self._topics.discovery(worker_id, uuid) for uuid in sorted(cards)]
-        topics.append(self._topics.discovery(worker_id))
+        # Home Assistant's devices go first: they read the others. The worker goes after the cards that refer to it.
+        topics = [self._topics.discovery(worker_id, uuid) for uuid in (*sorted(cards), "")]
+        topics += [self._topics.worker(worker_id, channel) for channel in _RETAINED]
         return [self._link.deliver(topic, b"", retain=True) for topic in topics]
 
     def _end(self, worker_id: str) -> None:

@@ -108,8 +108,11 @@ class Announcer:
         clear = {topic for topic, delivery in self._clearing.items() if delivery.is_acknowledged}
         self._record.forget(clear)
         stale = self._record.topics.difference(self._messages)
+        under_way = {topic: delivery for topic, delivery in self._clearing.items() if not delivery.is_dropped}
+        self._clearing = {topic: under_way[topic] for topic in stale.intersection(under_way)}
         if self._link is not None:
-            self._clearing = {topic: self._link.deliver(topic, b"", retain=True) for topic in sorted(stale)}
+            for topic in sorted(stale.difference(under_way)):
+                self._clearing[topic] = self._link.deliver(topic, b"", retain=True)
         return bool(stale)
 
     def _send(self) -> None:

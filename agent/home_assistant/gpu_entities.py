@@ -38,7 +38,8 @@ _PROCESSES = _PROCESSES.replace("SHOWN", str(SHOWN_PROCESSES)).replace("MEMORY",
 def selecting(uuid: str) -> str:
     """Return the statement that makes `g` the reading of this card."""
     literal = msgspec.json.encode(uuid).decode().encode("ascii", "backslashreplace").decode()
-    return f"{{% set g=value_json.gpus|selectattr('uuid','eq',{literal})|first|default({{}}) %}}"
+    cards = "(value_json|default({})).get('gpus',[])"  # an empty payload, which clears a topic, is no JSON
+    return f"{{% set g={cards}|selectattr('uuid','eq',{literal})|first|default({{}}) %}}"
 
 
 def availability(uuid: str) -> str:

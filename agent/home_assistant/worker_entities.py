@@ -1,6 +1,7 @@
 """What Home Assistant shows of a worker as a whole.
 
-`h` is what the sample says of the machine around the cards, an empty dictionary where it says nothing.
+`v` is the sample, `h` what it says of the machine around the cards, each an empty dictionary where nothing is said; `c`
+are the cards, none where there is no sample (an empty payload clears a topic).
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from agent.home_assistant.entity import Entity, measured, rate, size
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
 
-STATEMENTS = "{% set h=value_json.host or {} %}"
+STATEMENTS = "{% set v=value_json|default({}) %}{% set h=v.get('host') or {} %}{% set c=v.get('gpus') %}"
 
 # The time at which the machine was started wavers by what the clocks differ: as long as it is less than a minute off,
 # what was said before stands, so that Home Assistant does not record a change each interval.
 _BOOTED = (
     "(s if b is none or (b-s)|abs>60 else b)|int|as_datetime if u is not none else none",
-    "{% set u=h.get('uptime_s') %}{% set s=value_json.time-(u or 0) %}{% set b=as_timestamp(states(entity_id),none) %}",
+    "{% set u=h.get('uptime_s') %}{% set s=v.get('time',0)-(u or 0) %}{% set b=as_timestamp(states(entity_id),none) %}",
 )
 
 CONNECTED = Entity(
@@ -31,26 +32,26 @@ READINGS = (
     Entity(
         "problem",
         "Problem",
-        "'OFF' if value_json.health=='ok' else 'ON'",
+        "{'ok':'OFF','degraded':'ON'}.get(v.get('health'))",
         platform="binary_sensor",
         device_class="problem",
-        attributes="{'problem':value_json.problem}",
+        attributes="{'problem':v.get('problem')}",
         is_diagnostic=True,
     ),
     Entity(
         "gpus",
         "GPUs",
-        "value_json.gpus|rejectattr('state','eq','lost')|list|length",
+        "c|rejectattr('state','eq','lost')|list|length if c is not none else none",
         state_class="measurement",
         icon="mdi:expansion-card",
     ),
     Entity(
         "lost_gpus",
         "Lost GPUs",
-        "value_json.gpus|selectattr('state','eq','lost')|list|length",
+        "c|selectattr('state','eq','lost')|list|length if c is not none else none",
         state_class="measurement",
         icon="mdi:expansion-card",
-        attributes="{'gpus':value_json.gpus|selectattr('state','eq','lost')|map(attribute='uuid')|list}",
+        attributes="{'gpus':(c or [])|selectattr('state','eq','lost')|map(attribute='uuid')|list}",
         is_diagnostic=True,
     ),
     measured(
@@ -60,7 +61,7 @@ READINGS = (
         "W",
         "power",
         precision=0,
-        statements="{% set p=value_json.gpus|map(attribute='power_w')|reject('none')|list %}",
+        statements="{% set p=(c or [])|map(attribute='power_w')|reject('none')|list %}",
     ),
     measured("cpu", "CPU", "h.get('cpu_percent')", "%", icon="mdi:cpu-64-bit"),
     Entity("load", "Load", "h.get('load_1m')", state_class="measurement", icon="mdi:gauge", precision=2),
@@ -75,7 +76,7 @@ READINGS = (
     Entity(
         "sampled",
         "Last sample",
-        "value_json.time|as_datetime",
+        "v.time|as_datetime if v.get('time') is not none else none",
         device_class="timestamp",
         is_diagnostic=True,
         is_enabled=False,

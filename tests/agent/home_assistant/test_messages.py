@@ -222,6 +222,13 @@ def test_users_are_shown_with_their_processes_and_without_command_lines() -> Non
     assert attributes(config, "users", sample()) == {"processes": []}
 
 
+def test_a_sample_that_was_cleared_says_nothing() -> None:
+    for config in announced(CARD).values():
+        shown = values(config, "")
+        assert set(shown.values()) - {"OFF", "ON"} == {"None"}
+    assert rendered(announced(CARD)[CARD_TOPIC]["avty"][1]["val_tpl"], "") == "offline"
+
+
 def test_what_many_processes_show_stays_within_what_home_assistant_keeps() -> None:
     processes = [Process(pid=pid, user=f"somebody-{pid}", name="p" * 256, container="c" * 64) for pid in range(500)]
     message = sample(GpuReading(uuid=ONE, processes=processes))
