@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -38,6 +39,7 @@ def shown(page: RunningPage) -> Iterator[dict[str, str]]:
     }
     for name, double in doubles.items():
         double.start(cards[name])
+    doubles["busy"].sample(cards["busy"], time=time.time() + 4.0)  # so that some usage is known at once
     client = LiveClient(page, page.session("alice"))
     eventually(lambda: client.knows(*doubles.values()))
     doubles["gone"].stop()
