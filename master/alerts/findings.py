@@ -35,6 +35,7 @@ class Findings:
         self._worker_of = worker_of
         self._to_tell: deque[tuple[int, float, Alert]] = deque()
         self._dropped: list[str] = []
+        self._counted: set[str] = set()
 
     def take_up(self, watch: Watch, subject: Subject) -> None:
         """Know an alert that was firing before the master was started."""
@@ -66,7 +67,7 @@ class Findings:
         self.keep_and_tell(subject.alert)
 
     def happens_again(self, watch: Watch, rule: Rule, subject: Subject, happened: Event | None) -> None:
-        """Count once more."""
+        """Count once more; a card in trouble may raise one XID over and over, so it is told with the values."""
         if subject.alert is not None:
             subject.alert = replace(
                 subject.alert,
@@ -75,7 +76,8 @@ class Findings:
                 count=max(subject.events, subject.rises),
                 last=self._clocks.wall(),
             )
-            self.keep_and_tell(subject.alert)
+            self._store.keep(subject.alert)
+            self._counted.add(subject.id)
 
     def ends(self, subject: Subject, why: str | None) -> None:
         """End an alert, for good."""
@@ -99,7 +101,12 @@ class Findings:
         self._to_tell.append((0, 0.0, alert))
 
     def refresh(self, rule_of: Callable[[str], Rule | None]) -> None:
-        """Say anew what firing alerts say where their readings are others by now."""
+        """Tell anew of firing alerts that have happened again, and whose readings are others by now."""
+        counted, self._counted = self._counted, set()
+        for alert_id in counted & self.firing.keys():
+            alert = self.firing[alert_id][1].alert
+            if alert is not None:
+                self.tell(alert)
         for watch, subject in self.firing.values():
             alert, rule = subject.alert, rule_of(subject.rule)
             if alert is None or rule is None or subject.reading is subject.told:

@@ -157,6 +157,8 @@ class Watches:
         listening = self._listening_since
         if listening is None:
             return UNKNOWN
+        if worker.status is None and worker.last_seen is None:
+            return UNKNOWN  # it was never there: somebody has misspelt a worker's topic
         base = worker.last_seen if worker.last_seen is not None else worker.known_since
         state = worker.state(base + max(0.0, now - watch.heard))
         if rule.kind is Kind.TELEMETRY_BROKEN:

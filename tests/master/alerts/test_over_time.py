@@ -232,6 +232,24 @@ def test_an_xid_counts_repetitions_and_ends_after_a_quiet_hour(desk: World) -> N
     assert [(a.state, a.count) for a in desk.settle()] == [("firing", 1), ("firing", 2), ("resolved", 2)]
 
 
+def test_an_xid_that_is_raised_over_and_over_is_told_every_few_seconds_at_most(desk: World) -> None:
+    desk.samples(gpu())
+    for _ in range(200):
+        desk.passed += 0.05
+        desk.happens("xid", 79)
+        desk.desk.tick()
+    desk.wait(5)
+    assert 2 <= len(desk.settle()) <= 5
+    assert desk.desk.active()[0].count == 200
+
+
+def test_a_worker_that_was_never_there_is_not_offline(desk: World) -> None:
+    desk.publish("gpumon/typo/metrics", "no JSON")
+    desk.reads(300, gpu())
+    assert [worker.id for worker in desk.fleet.workers()] == ["typo", "w1"]
+    assert desk.firing == []
+
+
 def test_an_event_that_is_delivered_again_is_not_counted_however_late(desk: World) -> None:
     desk.samples(gpu())
     first = desk.happens("xid", 79)

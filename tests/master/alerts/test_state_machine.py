@@ -11,10 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gpumon.datafolder import DataFolder
 from master.alerts.builtin import BUILT_IN
 from master.alerts.rule_parsing import parse_rule
-from master.prepare import prepare
 from tests.master.alerts.support import ANNA, World, hot
 from tests.master.support import gpu
 
@@ -37,12 +35,9 @@ CARDS = st.lists(
 class Alerts(RuleBasedStateMachine):
     """A desk to which anything may happen, restarts as well."""
 
-    template: Path
-
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copytree(_template(), self.folder / "data")
         self.told: list[tuple[str, str, tuple[str, str, str | None]]] = []
         self._start(1_780_000_000.0)
 
@@ -129,18 +124,6 @@ class Alerts(RuleBasedStateMachine):
             else:
                 assert firing.setdefault(subject, alert_id) == alert_id
         assert set(firing.values()) == active
-
-
-_made: list[Path] = []
-
-
-def _template() -> Path:
-    """A prepared data folder, made once: laying out a database takes longer than trying it."""
-    if not _made:
-        folder = Path(tempfile.mkdtemp())
-        prepare(DataFolder(folder))
-        _made.append(folder)
-    return _made[0]
 
 
 TestAlerts = Alerts.TestCase
