@@ -21,6 +21,7 @@ from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.scrape import scrape
 from bench.start import start
+from bench.usage import usage
 from gpumon.errors import GpumonError
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "databases": databases,
     "alerts": alerts,
     "page": page,
+    "usage": usage,
     "scrape": scrape,
 }
 
