@@ -12,8 +12,6 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sqlalchemy import insert
-
 from bench.history_fleet import MIDNIGHT
 from bench.payloads import gpu_uuid
 from bench.report import Figure, Result
@@ -24,7 +22,7 @@ from master.bus import EventBus
 from master.events import ReadingsArrived
 from master.prepare import prepare
 from master.store.engine import Store
-from master.store.models import UsageRow, table_of
+from master.store.models import UsageRow
 from master.store.writer import Writer
 from master.usage.amounts import to_kept
 from master.usage.book import HOUR_S
@@ -36,7 +34,7 @@ from master.usage.usage import Usage
 WORKERS = 1_000
 GPUS = 8
 INTERVAL_S = 5
-MINUTES = 10
+MINUTES = 5
 DAYS = 30
 USERS = 60
 # Users (and nobody) whom a worker has in an hour.
@@ -166,14 +164,16 @@ def _keep_days(store: Store, kept: UsageStore, workers: list[tuple[str, dict[str
     kept.keep([(last, at, names[number % USERS], hour) for number, at in enumerate(places)])
     kept.keep([(last, places[0], NOBODY, hour)])
     numbers = [number_of(name) for name in names]
+    amounts = tuple(to_kept(hour).values())
+    statement = f"INSERT INTO {UsageRow.__tablename__} VALUES ({', '.join('?' * (4 + len(amounts)))})"
     for start in range(int(MIDNIGHT), last, HOUR_S):
         rows = [
-            {"step_s": HOUR_S, "start": start, "user_id": user, "place_id": at.number, **to_kept(hour)}
+            (HOUR_S, start, user, at.number, *amounts)
             for at in places
             for user in _users_of_an_hour(at, numbers, chance)
         ]
         with store.write() as connection:
-            connection.execute(insert(table_of(UsageRow)), rows)
+            connection.exec_driver_sql(statement, rows)
 
 
 def _users_of_an_hour(at: Place, numbers: list[int], chance: random.Random) -> list[int]:
