@@ -193,10 +193,12 @@ def test_without_a_broker_a_command_is_refused_and_not_sent_late(tmp_path: Path)
 
 def test_cancelling_asks_those_workers_that_still_run_it(master: Master, publisher: Publisher) -> None:
     with_workers(master, publisher, "w1", "w2", "w3")
+    publisher.hear("gpumon/+/cmd")
     record = master.commands.run("sleep 60", ["w1", "w2", "w3"], RESEARCH)
+    eventually(lambda: len(publisher.received) == 3)
+    publisher.received.clear()
     publisher.publish("gpumon/w1/cmd/result", result(record.id, "sleep 60"))
     eventually(lambda: target(master, record.id).is_ended)
-    publisher.hear("gpumon/+/cmd")
     master.commands.cancel(record.id, RESEARCH, ["w2"])
     eventually(lambda: len(publisher.received) == 1)
     master.commands.cancel(record.id, RESEARCH)
