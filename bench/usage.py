@@ -80,7 +80,7 @@ def simulated(minutes: int, days: int) -> Result:
         name="usage",
         title=f"who used what on {WORKERS:,} workers x {GPUS} GPUs at {INTERVAL_S} s",
         about=(
-            f"{minutes} simulated minutes, driven as fast as it goes: samples with one or two processes a card go over "
+            f"{minutes} simulated minutes, driven as fast as it goes: samples with up to two processes a card go over "
             "the bus into the usage, which is kept each simulated minute in a real SQLite. CPU is the process's, less "
             f"what making the samples costs. Before them lie {days} days with {USERS_AN_HOUR} of {USERS} users a "
             f"worker and hour. Questions are asked {ASKED} times (median); 5 h from UTC are days of such a time "
