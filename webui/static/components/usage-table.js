@@ -7,6 +7,8 @@ import { NOBODY, gibHours, hours, kilowattHours, moneyIn, nameOf, percentOf } fr
 import { Meter } from "./meter.js";
 import { StateBadge } from "./state-badge.js";
 
+// So many groups are drawn at first: a fleet may have thousands of workers.
+const SHOWN_AT_FIRST = 200;
 // From this part of what a group holds on, that it is held idle is marked.
 const MUCH_IDLE_PERCENT = 25;
 
@@ -81,11 +83,14 @@ function Cell({ column, group, whole, view, change, tone }) {
 
 export function UsageTable({ view, change, totals, series }) {
   const [sort, setSort] = useState({ key: "held", descending: true });
+  const [isAll, setAll] = useState(false);
   const columns = columnsFor(totals);
   const column = columns.find(({ key }) => key === sort.key) ?? columns[1];
   const whole = totals.groups.reduce((sum, group) => sum + timeOf(group), 0);
   const places = new Map(series.groups.filter((group) => !group.is_rest).map((group, at) => [group.name, at]));
   const toneOf = ({ name }) => (name === NOBODY ? "free" : (places.get(name) ?? "rest"));
+  const rows = ordered(totals.groups, column, sort.descending);
+  const shown = isAll ? rows : rows.slice(0, SHOWN_AT_FIRST);
   function sortBy({ key, isNumeric = false }) {
     setSort({ key, descending: sort.key === key ? !sort.descending : isNumeric });
   }
@@ -97,7 +102,7 @@ export function UsageTable({ view, change, totals, series }) {
           <tr>${columns.map((each) => html`<${Heading} key=${each.key} column=${each} sort=${sort} onSort=${sortBy} />`)}</tr>
         </thead>
         <tbody>
-          ${ordered(totals.groups, column, sort.descending).map(
+          ${shown.map(
             (group) => html`<tr key=${group.name ?? ""}>
               ${columns.map(
                 (each) => html`<${Cell} key=${each.key} column=${each} group=${group} whole=${whole} view=${view} change=${change} tone=${toneOf(group)} />`,
@@ -107,5 +112,6 @@ export function UsageTable({ view, change, totals, series }) {
         </tbody>
       </table>
     </div>
+    ${shown.length < rows.length && html`<button class="button usage-all" onClick=${() => setAll(true)}>Show all ${rows.length}</button>`}
   </section>`;
 }
