@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gpumon.database_address import FORM, DatabaseAddress
@@ -36,6 +36,7 @@ _PASSING_CLASSES = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "5
 # A row too large for an index or a page (54), a value that cannot be kept (22), a constraint (23).
 _CLASSES_OF_THE_ROW = frozenset({"22", "23", "54"})
 _STOPPING = frozenset({"57P01", "57P02", "57P03"})
+_READ_ONLY = "25006"
 _UNREADABLE_AS_TEXT = (OverflowError, UnicodeError)
 
 
@@ -82,6 +83,7 @@ class PostgresDatabase:
         event.listen(engine, "do_connect", self._address_connection)
         event.listen(engine, "connect", _configure_connection)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _leave_read_only)
         return engine
 
     def make(self, engine: Engine) -> None:
@@ -150,8 +152,8 @@ class PostgresDatabase:
     def _by_state(self, state: str, reason: str) -> str | None:
         user, name = self._address.user or "its user", self._address.name
         told = {
-            "25006": f"is read-only ({reason}), as a standby is: name the primary in database.url (with several hosts, "
-            "add ?target_session_attrs=read-write)",
+            _READ_ONLY: f"is read-only ({reason}), as a standby is: name the primary in database.url (with several "
+            "hosts, add ?target_session_attrs=read-write)",
             "42501": f"refuses {user} what gpumon needs ({reason}): ALTER DATABASE {name} OWNER TO {user}, or grant it",
             "42P01": f"has no tables of this gpumon ({reason}): start gpumon master on it first",
             "53100": f"cannot grow, its server's disk is full ({reason}): free some space there",
@@ -218,6 +220,12 @@ def _configure_connection(connection: Any, _record: Any) -> None:
             [f"{LOCK_TIMEOUT_MS}ms", f"{LONGEST_PAUSE_S}s"],
         )
     connection.autocommit = False
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Connect anew where a server has become a standby: of several hosts, another is the primary now."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _begin(connection: Connection) -> None:
