@@ -63,3 +63,18 @@ def test_a_strangers_client_id_opens_no_other_topics(client_id: str) -> None:
 def test_commands_joining_and_the_audit_are_never_retained(topic: str) -> None:
     assert is_never_retained(topic, TOPICS)
     assert not is_never_retained(topic.replace("gpumon", "lab"), TOPICS)
+
+
+def test_another_discovery_prefix_is_opened_in_place_of_the_usual_one() -> None:
+    topics = Topics("gpumon", "ha")
+    worker, viewer = Principal("w1", Role.WORKER), Principal("eye", Role.VIEWER)
+    assert may_publish(worker, "ha/device/gpumon_w1/config", topics)
+    assert not may_publish(worker, "homeassistant/device/gpumon_w1/config", topics)
+    assert may_read(viewer, "ha/#", topics)
+    assert not may_read(viewer, "homeassistant/#", topics)
+
+
+def test_a_discovery_prefix_that_is_the_base_opens_nothing_that_is_hidden() -> None:
+    viewer = Principal("eye", Role.VIEWER)
+    for hidden in ("gpumon/join/x/reply", "gpumon/join/#", "gpumon/audit"):
+        assert not may_read(viewer, hidden, Topics("gpumon", "gpumon"))
