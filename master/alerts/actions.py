@@ -29,7 +29,8 @@ def _action(name: str, command: str, alert: Alert, rule: Rule, worker: Worker | 
         "gpu": [alert.gpu] if alert.gpu is not None else [],
         "index": [str(card.index) for card in cards if alert.gpu is not None and card.index is not None],
         "users": sorted({process.user for process in processes if process.user}),
-        "pids": [str(pid) for pid in sorted({process.pid for process in processes})],
+        # `kill 0` would end the command's own group, and 1 the machine or container.
+        "pids": [str(pid) for pid in sorted({process.pid for process in processes if process.pid > 1})],
     }
     missing = next((key for key in used_in(command) if not values[key]), None)
     if missing is not None:
@@ -54,8 +55,7 @@ def _cards(alert: Alert, worker: Worker) -> list[GpuReading]:
 
 def _processes(card: GpuReading, rule: Rule) -> list[Process]:
     """Return the processes that a command is about; where a rule is about what is idle, those that are idle now."""
-    # 0 and 1 are no process on a card: `kill 0` would end the command's own group.
-    processes = [process for process in card.processes if process.type == "compute" and process.pid > 1]
+    processes = [process for process in card.processes if process.type == "compute"]
     if rule.kind is not Kind.IDLE_HELD:
         return processes
     most = rule.threshold or 0.0
