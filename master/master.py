@@ -8,7 +8,7 @@ import logging
 import time
 from pathlib import Path
 
-from gpumon.address import BrokerAddress
+from gpumon.address import BrokerAddress, page_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
 from gpumon.files import read_secret
@@ -41,6 +41,7 @@ from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
 from master.store.writer import Writer
+from master.telling.telling import Telling
 from master.ticker import Ticker
 from master.usage.store import UsageStore
 from master.usage.usage import Usage
@@ -97,6 +98,15 @@ class Master:
             self._topics,
             settings=settings.alerts,
             is_listening=lambda: self.is_listening,
+        )
+        self.telling = Telling(
+            self._store,
+            self._writer,
+            self.bus,
+            self.alerts,
+            audit=self.audit,
+            settings=settings.alerts,
+            page=page_address(settings) if settings.host is not None or settings.page.origins else None,
         )
         embedded = settings.broker.url is None
         intake = CommandIntake(self._ledger, self.fleet, self.bus, self.audit, trusts_senders=embedded)
@@ -183,6 +193,7 @@ class Master:
             link.publish(self._status_topic, STATUS_OFFLINE.encode(), qos=1, retain=True)
             link.stop()
         self._ledger.stop()
+        self.telling.stop()
         self.alerts.stop()
         self.fleet.save()
         self.history.stop()
@@ -218,6 +229,7 @@ class Master:
         self._writer.start()
         self.history.start()
         self.alerts.start()
+        self.telling.start()
         self.usage.start()
         self._ledger.start()
         self._prune()
@@ -274,4 +286,5 @@ class Master:
         self._fleet_store.prune_events()
         self.history.prune(time.time())
         self.alerts.prune()
+        self.telling.prune()
         self.usage.prune(time.time())

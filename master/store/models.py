@@ -266,7 +266,9 @@ class SilenceRow(Base):
 class NotificationRow(Base):
     """That an alert has fired (`what` firing) or ended (resolved), to be told by a channel, and what became of it.
 
-    `state`: waiting | sending | sent | failed | dropped. The primary key keeps one from being told twice.
+    `state`: waiting | sending | sent | failed | dropped. The primary key keeps one from being told twice. `due` is when
+    it is to be tried, `ended` when it was sent or given up. `message` is the message that may have told of it already:
+    its sending was not seen to its end.
     """
 
     __tablename__ = "notifications"
@@ -280,6 +282,8 @@ class NotificationRow(Base):
     due: Mapped[float]
     attempts: Mapped[int]
     problem: Mapped[str | None]
+    message: Mapped[str | None]
+    ended: Mapped[float | None]
 
 
 class UsageRow(Base):

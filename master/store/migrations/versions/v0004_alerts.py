@@ -50,6 +50,8 @@ def upgrade() -> None:
         sa.Column("due", sa.Double, nullable=False),
         sa.Column("attempts", sa.BigInteger, nullable=False),
         sa.Column("problem", sa.Text, nullable=True),
+        sa.Column("message", sa.Text, nullable=True),
+        sa.Column("ended", sa.Double, nullable=True),
         sa.PrimaryKeyConstraint("alert_id", "what", "channel", name="pk_notifications"),
     )
     op.create_index("ix_notifications_state_due", "notifications", ["state", "due"])
