@@ -42,7 +42,6 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     # What cannot be used is told of before a join key is used up.
     _check_labels(settings.agent.labels)
     conditions = command_conditions(settings.commands)
-    warn_of_root(settings)
     offered_buttons(settings)
     worker_id = worker_id_of(settings.agent)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
@@ -57,6 +56,7 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
     address = _address(settings)
     who = load_identity(settings)
     node = _node(settings, address, who, conditions)
+    warn_of_root(settings)
     try:
         node.start()
         if joining.has_joined:

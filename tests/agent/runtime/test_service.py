@@ -94,7 +94,7 @@ def test_a_second_agent_in_the_same_folder_is_refused_in_one_line(mosquitto_port
 
 
 def test_without_a_broker_it_goes_on_and_says_why(tmp_path: Path) -> None:
-    with _agent(free_port(), tmp_path) as process:
+    with _agent(free_port(), tmp_path, "--no-commands") as process:
         assert process.stderr is not None
         assert b"no broker answers there" in process.stderr.readline()
         process.terminate()
