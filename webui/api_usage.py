@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 import flask
+from werkzeug.exceptions import NotFound
 
-from gpumon.errors import GpumonError
 from gpumon.roles import Role
 from master.usage import amounts
 from master.usage.names import NOBODY
@@ -22,6 +22,8 @@ from webui.answers import answer
 from webui.arguments import BadQuestionError, csv_line, csv_text, span
 from webui.calendar import buckets, time_zone
 from webui.context import context
+from webui.typed import typed
+from webui.usage_views import SeriesGroup, SeriesQuery, UsageGroup, UsageQuery, UsageSeries, UsageTotals
 
 blueprint = flask.Blueprint("api_usage", __name__, url_prefix="/api/v1")
 
@@ -35,10 +37,6 @@ ORDERS = {"held": amounts.HELD, "busy": amounts.BUSY, "idle": amounts.IDLE, "ene
 FIELDS = tuple(field.name for field in dataclasses.fields(Figures))
 
 
-class UnknownWorkerError(GpumonError):
-    """A worker of which nothing is known."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a request asks for."""
@@ -49,142 +47,127 @@ class Asked:
     only: Filter
 
     def told(self) -> dict[str, Any]:
-        """Return it as it is repeated in the answer, with what is reckoned with."""
+        """Return it as the fields of `UsageAsked`, with what is reckoned with."""
         usage = context().master.usage
         by = f"label:{self.by.label}" if self.by.label else self.by.kind
-        told = {"from": self.start, "to": self.end, "by": by, "user": self.only.user, "worker": self.only.worker_id}
         return {
-            **told,
+            "since": self.start,
+            "until": self.end,
+            "by": by,
+            "user": self.only.user,
+            "worker": self.only.worker_id,
             "labels": dict(self.only.labels),
-            "prices": dataclasses.asdict(usage.prices),
+            "prices": usage.prices,
             "hours_from": usage.first_hour(),
             "problem": usage.problem,
         }
 
 
-@blueprint.errorhandler(BadQuestionError)
-def refused(error: BadQuestionError) -> Any:
-    """Answer what is wrong with the arguments."""
-    return answer({"error": str(error)}, 400)
-
-
-@blueprint.errorhandler(UnknownWorkerError)
-def unknown(error: UnknownWorkerError) -> Any:
-    """Answer that there is nothing."""
-    return answer({"error": str(error)}, 404)
-
-
 @blueprint.get("/usage")
 @needs(Role.VIEWER)
-def usage() -> Any:
-    """Return who has used what: `?from=`, `?to=`, `?by=`, of `?user=`, `?worker=`, `?label=K=V`."""
-    return answer(_totals(_asked()))
+@typed()
+def usage(query: UsageQuery) -> UsageTotals:
+    """Return who has used what."""
+    return _totals(_asked(query))
 
 
 @blueprint.get("/usage.json")
 @needs(Role.VIEWER)
-def usage_json() -> Any:
+@typed()
+def usage_json(query: UsageQuery) -> flask.Response:
     """Return the same as a file to keep."""
-    asked = _asked()
+    asked = _asked(query)
     return _as_file(answer(_totals(asked)), asked, "json")
 
 
 @blueprint.get("/usage.csv")
 @needs(Role.VIEWER)
-def usage_csv() -> Any:
+@typed(media="text/csv")
+def usage_csv(query: UsageQuery) -> flask.Response:
     """Return the same as a table: a line a group; what is not known is empty."""
-    asked = _asked()
-    found = _groups(asked)
-    return _as_file(
-        flask.Response(_lines(asked, found, context().master.usage.prices), mimetype="text/csv"), asked, "csv"
-    )
+    asked = _asked(query)
+    lines = _lines(asked, _groups(asked), context().master.usage.prices)
+    return _as_file(flask.Response(lines, mimetype="text/csv"), asked, "csv")
 
 
 @blueprint.get("/usage/series")
 @needs(Role.VIEWER)
-def usage_series() -> Any:
-    """Return the largest groups over time: `?step=hour|day`, `?tz=` whose days, `?groups=` how many, `?order=`."""
-    asked = _asked()
-    arguments = flask.request.args
-    zone = time_zone(arguments.get("tz"))
-    step = arguments.get("step") or ("hour" if asked.end - asked.start <= _BY_HOURS_S else "day")
+@typed()
+def usage_series(query: SeriesQuery) -> UsageSeries:
+    """Return the largest groups over time."""
+    asked = _asked(query)
+    zone = time_zone(query.tz)
+    step = query.step or ("hour" if asked.end - asked.start <= _BY_HOURS_S else "day")
     ranges = buckets(asked.start, asked.end, step, zone)
-    most = _most_groups(arguments.get("groups"))
+    most = _most_groups(query.groups)
     found = list(context().master.usage.ask_each(ranges, asked.by, asked.only))
     total: dict[str | None, Group] = {}
     for groups in found:
         for name, group in groups.items():
             total.setdefault(name, Group(name)).join(group)
-    ordered = in_order(total, _order(arguments.get("order")))
+    ordered = in_order(total, ORDERS[query.order])
     # Nobody is no group beside the others: what is free is told apart from what many others have.
     nobody = [name for name in (NOBODY,) if asked.by.kind == USER and name in total]
     groups_of_users = [group.name for group in ordered if group.name not in nobody]
     shown = [*groups_of_users[:most], *nobody]
-    told = [_series(name, [groups.get(name) or Group(name) for groups in found]) for name in shown]
+    told = [SeriesGroup(name=name, **_columns([groups.get(name) or Group(name) for groups in found])) for name in shown]
     rest = set(groups_of_users[most:])
     if rest:
         sums = [Group(None) for _ in found]
         for summed, groups in zip(sums, found, strict=True):
             for name in rest & groups.keys():
                 summed.join(groups[name])
-        told.append({**_series(None, sums), "is_rest": True, "of": len(rest)})
-    head = {**asked.told(), "step": step, "tz": str(zone), "time": [start for start, _ in ranges]}
-    return answer({**head, "groups": told})
+        told.append(SeriesGroup(name=None, is_rest=True, of=len(rest), **_columns(sums)))
+    times = [start for start, _ in ranges]
+    return UsageSeries(**asked.told(), step=step, tz=str(zone), time=times, groups=told)
 
 
-def _series(name: str | None, groups: list[Group]) -> dict[str, Any]:
+def _columns(groups: list[Group]) -> dict[str, Any]:
     prices = context().master.usage.prices
     rows = [figures(group, prices) for group in groups]
-    columns = {field: [getattr(row, field) for row in rows] for field in FIELDS}
-    return {"name": name, "is_rest": False, **columns}
+    return {field: [getattr(row, field) for row in rows] for field in FIELDS}
 
 
-def _totals(asked: Asked) -> dict[str, Any]:
+def _totals(asked: Asked) -> UsageTotals:
     found = _groups(asked)
     usage = context().master.usage
     total = Group(None)
     for group in found:
         total.join(group)
-    return {
+    return UsageTotals(
         **asked.told(),
-        "label_keys": usage.label_keys(),
-        "total": dataclasses.asdict(figures(total, usage.prices)),
-        "groups": [{"name": group.name, **dataclasses.asdict(figures(group, usage.prices))} for group in found],
-    }
+        label_keys=list(usage.label_keys()),
+        total=figures(total, usage.prices),
+        groups=[UsageGroup(name=group.name, **dataclasses.asdict(figures(group, usage.prices))) for group in found],
+    )
 
 
 def _groups(asked: Asked) -> list[Group]:
     return in_order(context().master.usage.ask(asked.start, asked.end, asked.by, asked.only))
 
 
-def _asked() -> Asked:
-    arguments = flask.request.args
+def _asked(query: UsageQuery) -> Asked:
     now = time.time()
-    start, end = span(arguments.get("from"), arguments.get("to"), now, DEFAULT_SPAN_S)
+    start, end = span(query.since, query.until, now, DEFAULT_SPAN_S)
     # Nothing is kept of other times, of which there may be thousands of years.
     earliest = now - (context().settings.usage.days + 2) * _DAY_S
     start, end = max(start, min(earliest, end)), max(min(end, now + _DAY_S), start)
-    labels = dict(_label(text) for text in arguments.getlist("label"))
-    asked = Asked(
-        start,
-        end,
-        _by(arguments.get("by")),
-        Filter(arguments.get("user") or None, arguments.get("worker") or None, labels),
-    )
-    worker_id = asked.only.worker_id
+    labels = dict(_label(text) for text in query.label)
+    worker_id = query.worker or None
     master = context().master
+    by = _by(query.by)
     if worker_id is not None and master.fleet.worker(worker_id) is None and worker_id not in master.usage.workers():
-        raise UnknownWorkerError(f"no worker {worker_id[:80]!r} is known")
-    return asked
+        raise NotFound(f"no worker {worker_id[:80]!r} is known")
+    return Asked(start, end, by, Filter(query.user or None, worker_id, labels))
 
 
-def _by(asked: str | None) -> By:
-    kind, _, label = (asked or USER).partition(":")
+def _by(asked: str) -> By:
+    kind, sign, label = asked.partition(":")
     if kind == "label" and label:
         return By(kind, label)
-    if kind in {USER, WORKER, MODEL} and not label and ":" not in (asked or ""):
+    if kind in {USER, WORKER, MODEL} and not sign:
         return By(kind)
-    raise BadQuestionError(f"by must be user, worker, model, or label:KEY, not {(asked or '')[:60]!r}")
+    raise BadQuestionError(f"by must be user, worker, model, or label:KEY, not {asked[:60]!r}")
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -200,12 +183,6 @@ def _most_groups(asked: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", asked) or not 1 <= int(asked) <= MOST_GROUPS:
         raise BadQuestionError(f"groups must be a whole number from 1 to {MOST_GROUPS}, not {asked[:60]!r}")
     return int(asked)
-
-
-def _order(asked: str | None) -> int:
-    if asked is not None and asked not in ORDERS:
-        raise BadQuestionError(f"order must be {', '.join(ORDERS)}, not {asked[:60]!r}")
-    return ORDERS[asked or "held"]
 
 
 def _lines(asked: Asked, found: list[Group], prices: Prices) -> Iterator[str]:
