@@ -8,18 +8,20 @@ from typing import Annotated, Any
 import flask
 import msgspec
 from msgspec import Meta
+from werkzeug.exceptions import NotFound
 
 from gpumon.roles import Role
 from master.alerts.errors import RuleError
 from master.alerts.kinds import KINDS, THROTTLE_REASONS, KindFacts
+from master.alerts.records import Silence
 from master.alerts.rule_parsing import parse_rule, rule_fields
 from master.alerts.rules import Rule, RuleView
 from master.commands import NotAllowedError
 from webui.access import needs
-from webui.answers import answer, asked
 from webui.context import context
 from webui.guard import visitor
 from webui.rule_words import rule_words
+from webui.typed import Done, typed
 
 blueprint = flask.Blueprint("api_alert_rules", __name__, url_prefix="/api/v1/alerts")
 
@@ -58,81 +60,114 @@ class CheckRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, Any]
 
 
+class Rules(msgspec.Struct, frozen=True):
+    """The rules, what a rule of each kind may hold, and the reasons of throttling that there are."""
+
+    time: float
+    rules: list[ShownRule]
+    kinds: dict[str, KindFacts]
+    reasons: list[str]
+
+
+class MadeRule(msgspec.Struct, frozen=True):
+    """A rule, in words."""
+
+    name: str
+    words: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A rule in words, or what is wrong with it."""
+
+    words: str | None
+    problem: str | None
+
+
+class Silences(msgspec.Struct, frozen=True):
+    """The silences that hold."""
+
+    time: float
+    silences: list[Silence]
+
+
 @blueprint.get("/rules")
 @needs(Role.VIEWER)
-def rules() -> Any:
+@typed()
+def rules() -> Rules:
     """Return the rules, and what a rule of each kind may hold."""
     views = [_shown(view) for view in context().master.alerts.rules()]
     kinds = {kind.value: facts for kind, facts in KINDS.items()}
-    return answer({"time": time.time(), "rules": views, "kinds": _kinds(kinds), "reasons": THROTTLE_REASONS})
+    return Rules(time.time(), views, kinds, list(THROTTLE_REASONS))
 
 
 @blueprint.put("/rules/<name>")
 @needs(Role.ADMIN)
-def put_rule(name: str) -> Any:
+@typed()
+def put_rule(name: str, body: dict[str, Any]) -> MadeRule:
     """Make or change a rule: its fields as in `gpumon.toml`; what is not given stays as it is."""
-    desk = context().master.alerts
-    rule = parse_rule(name, asked(dict), _present(name))
-    desk.put_rule(rule, visitor().actor)
-    return answer({"name": rule.name, "words": rule_words(rule)})
+    rule = parse_rule(name, body, _present(name))
+    context().master.alerts.put_rule(rule, visitor().actor)
+    return MadeRule(rule.name, rule_words(rule))
 
 
 @blueprint.delete("/rules/<name>")
 @needs(Role.ADMIN)
-def delete_rule(name: str) -> Any:
+@typed()
+def delete_rule(name: str) -> Done:
     """Take back what was changed here: the rule is as the settings have it, or built in, or gone."""
     context().master.alerts.delete_rule(name, visitor().actor)
-    return answer({})
+    return Done()
 
 
 @blueprint.post("/rules/check")
 @needs(Role.ADMIN)
-def check_rule() -> Any:
-    """Return what a rule would say in words, or what is wrong with it, without making it: `{name, fields}`."""
-    request = asked(CheckRequest)
+@typed()
+def check_rule(body: CheckRequest) -> Checked:
+    """Return what a rule would say in words, or what is wrong with it, without making it."""
     try:
-        rule = parse_rule(request.name, request.fields, _present(request.name))
+        rule = parse_rule(body.name, body.fields, _present(body.name))
     except RuleError as error:
-        return answer({"words": None, "problem": str(error)})
-    return answer({"words": rule_words(rule), "problem": None})
+        return Checked(None, str(error))
+    return Checked(rule_words(rule), None)
 
 
 @blueprint.get("/silences")
 @needs(Role.VIEWER)
-def silences() -> Any:
+@typed()
+def silences() -> Silences:
     """Return the silences that hold."""
-    return answer({"time": time.time(), "silences": context().master.alerts.silences()})
+    return Silences(time.time(), context().master.alerts.silences())
 
 
 @blueprint.post("/silences")
 @needs(Role.OPERATOR)
-def silence() -> Any:
-    """Silence something; answered with the silence."""
-    request = asked(SilenceRequest)
-    _check_may_silence(request.worker_id, request.labels)
-    made = context().master.alerts.silence(
-        until=request.until,
-        reason=request.reason,
+@typed(status=201)
+def silence(body: SilenceRequest) -> Silence:
+    """Silence something."""
+    _check_may_silence(body.worker_id, body.labels)
+    return context().master.alerts.silence(
+        until=body.until,
+        reason=body.reason,
         by=visitor().actor,
-        rule=request.rule,
-        worker_id=request.worker_id,
-        gpu=request.gpu,
-        labels=request.labels,
+        rule=body.rule,
+        worker_id=body.worker_id,
+        gpu=body.gpu,
+        labels=body.labels,
     )
-    return answer(made, 201)
 
 
 @blueprint.delete("/silences/<silence_id>")
 @needs(Role.OPERATOR)
-def end_silence(silence_id: str) -> Any:
+@typed()
+def end_silence(silence_id: str) -> Done:
     """End a silence before its time."""
     desk = context().master.alerts
     found = next((each for each in desk.silences() if each.id == silence_id), None)
     if found is None:
-        flask.abort(404, "No silence of that id holds: it may have ended.")
+        raise NotFound("No silence of that id holds: it may have ended.")
     _check_may_silence(found.worker_id, found.labels)
     desk.end_silence(silence_id, visitor().actor)
-    return answer({})
+    return Done()
 
 
 def _present(name: str) -> Rule | None:
@@ -150,20 +185,6 @@ def _shown(view: RuleView) -> ShownRule:
         words=None if view.rule is None else rule_words(view.rule),
         fields=None if view.rule is None else rule_fields(view.rule),
     )
-
-
-def _kinds(kinds: dict[str, KindFacts]) -> dict[str, dict[str, Any]]:
-    return {
-        kind: {
-            "looks_at": facts.looks_at,
-            "units": facts.units,
-            "sides": facts.sides,
-            "lists": facts.lists,
-            "about_card": facts.about_card,
-            "is_event": facts.is_event,
-        }
-        for kind, facts in kinds.items()
-    }
 
 
 def _check_may_silence(worker_id: str | None, labels: dict[str, str]) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import flask
 import msgspec
 from msgspec import Meta
+from werkzeug.exceptions import NotFound
 
 from gpumon.commands import MAX_COMMAND_BYTES
 from gpumon.roles import Role
-from master.alerts.records import Alert, Severity
+from master.alerts.records import Action, Alert, Severity
 from master.commands import CommandError, NotAllowedError
 from webui.access import needs
-from webui.alert_view import AlertView, alert_views, counts_of, place_of
-from webui.answers import answer, asked
-from webui.api_commands import caller
+from webui.alert_view import AlertCount, AlertView, alert_views, counts_of, place_of
+from webui.api_commands import Sent, caller
 from webui.context import context
 from webui.guard import visitor
+from webui.typed import typed
 
 blueprint = flask.Blueprint("api_alerts", __name__, url_prefix="/api/v1/alerts")
 
@@ -49,133 +50,171 @@ class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: Annotated[str, Meta(min_length=1, max_length=MAX_COMMAND_BYTES)]
 
 
+class FilterQuery(msgspec.Struct, frozen=True):
+    """Which alerts: by this rule, on this worker or card, of this severity; up to `limit`."""
+
+    rule: str = ""
+    worker: str = ""
+    gpu: str = ""
+    severity: Severity | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_LISTED)] = 100
+
+
+class FiringQuery(FilterQuery, frozen=True):
+    """The same, those after the alert of this id."""
+
+    after: str = ""
+
+
+class PastQuery(FilterQuery, frozen=True):
+    """The same, those before the alert of this id."""
+
+    before: str = ""
+
+
+class Firing(msgspec.Struct, frozen=True):
+    """What fires, gravest first, and how many in all; `next` is the `after` of the next page, None on the last."""
+
+    time: float
+    total: int
+    counts: dict[str, AlertCount]
+    alerts: list[AlertView]
+    next: str | None
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What has ended, the latest first; `next` is the `before` of the next page, None on the last."""
+
+    time: float
+    alerts: list[AlertView]
+    next: str | None
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """How many alerts were acknowledged."""
+
+    acknowledged: int
+
+
+class Actions(msgspec.Struct, frozen=True):
+    """The commands that an alert offers."""
+
+    time: float
+    actions: list[Action]
+
+
 @blueprint.get("")
 @needs(Role.VIEWER)
-def firing() -> Any:
-    """Return what fires, gravest first: `?rule=`, `?worker=`, `?gpu=`, `?severity=`, `?limit=`, `?after=` (an id)."""
-    arguments = flask.request.args
+@typed()
+def firing(query: FiringQuery) -> Firing:
+    """Return what fires, gravest first."""
     desk = context().master.alerts
-    wanted = {name: arguments[key] for key, name in _FILTERS.items() if arguments.get(key)}
-    severity = _severity()
-    found = [alert for alert in sorted(desk.active(), key=place_of) if _matches(alert, wanted, severity)]
-    last = desk.alert(arguments["after"]) if arguments.get("after") else None
+    found = [alert for alert in sorted(desk.active(), key=place_of) if _matches(alert, query)]
+    last = desk.alert(query.after) if query.after else None
     rest = found if last is None else [alert for alert in found if place_of(alert) > place_of(last)]
-    shown = rest[: _limit()]
-    return answer(
-        {
-            "time": time.time(),
-            "total": len(found),
-            "counts": counts_of(found),
-            "alerts": _views(shown),
-            "next": shown[-1].id if len(rest) > len(shown) else None,
-        }
-    )
+    shown = rest[: query.limit]
+    more = shown[-1].id if len(rest) > len(shown) else None
+    return Firing(time.time(), len(found), counts_of(found), _views(shown), more)
 
 
 @blueprint.get("/past")
 @needs(Role.VIEWER)
-def past() -> Any:
-    """Return what has ended, the latest first: the same filters, `?limit=`, `?before=` (`next` of an answer)."""
-    arguments = flask.request.args
-    wanted = {name: arguments[key] for key, name in _FILTERS.items() if arguments.get(key)}
-    limit = _limit()
-    before = arguments.get("before") or None
-    found = context().master.alerts.past(limit + 1, before, severity=_severity(), **wanted)
-    shown = found[:limit]
-    last = shown[-1].id if len(found) > limit else None
-    return answer({"time": time.time(), "alerts": _views(shown), "next": last})
+@typed()
+def past(query: PastQuery) -> Past:
+    """Return what has ended, the latest first."""
+    found = context().master.alerts.past(
+        query.limit + 1,
+        query.before or None,
+        rule=query.rule or None,
+        worker_id=query.worker or None,
+        gpu=query.gpu or None,
+        severity=query.severity,
+    )
+    shown = found[: query.limit]
+    return Past(time.time(), _views(shown), shown[-1].id if len(found) > query.limit else None)
 
 
 @blueprint.get("/<alert_id>")
 @needs(Role.VIEWER)
-def alert(alert_id: str) -> Any:
+@typed()
+def alert(alert_id: str) -> AlertView:
     """Return one alert, which fires or has ended."""
-    return answer(_views([_known(alert_id)])[0])
+    return _view(_known(alert_id))
 
 
 @blueprint.post("/<alert_id>/acknowledge")
 @needs(Role.OPERATOR)
-def acknowledge(alert_id: str) -> Any:
-    """Say that one has seen it: `{note}`, or without a body."""
-    note = asked(AcknowledgeRequest).note if flask.request.content_length else ""
+@typed()
+def acknowledge(alert_id: str, body: AcknowledgeRequest | None) -> AlertView:
+    """Say that one has seen it."""
     _check_may_command(_known(alert_id))
-    found = context().master.alerts.acknowledge(alert_id, visitor().actor, note)
-    return answer(_views([found])[0])
+    note = body.note if body is not None else ""
+    return _view(context().master.alerts.acknowledge(alert_id, visitor().actor, note))
 
 
 @blueprint.post("/<alert_id>/unacknowledge")
 @needs(Role.OPERATOR)
-def unacknowledge(alert_id: str) -> Any:
+@typed()
+def unacknowledge(alert_id: str) -> AlertView:
     """Take it back."""
     _check_may_command(_known(alert_id))
     context().master.alerts.unacknowledge(alert_id, visitor().actor)
-    return answer(_views([_known(alert_id)])[0])
+    return _view(_known(alert_id))
 
 
 @blueprint.post("/acknowledge")
 @needs(Role.OPERATOR)
-def acknowledge_all() -> Any:
-    """Say that one has seen all that fires by a rule: `{rule, note}`; answered with how many those were."""
-    request = asked(AcknowledgeAllRequest)
+@typed()
+def acknowledge_all(body: AcknowledgeAllRequest) -> Acknowledged:
+    """Say that one has seen all that fires by a rule."""
     desk, actor = context().master.alerts, visitor().actor
     mine = [
-        each
-        for each in desk.active()
-        if each.rule == request.rule and each.acknowledged_by is None and _may_command(each)
+        each for each in desk.active() if each.rule == body.rule and each.acknowledged_by is None and _may_command(each)
     ]
     for each in mine:
-        desk.acknowledge(each.id, actor, request.note)
-    return answer({"acknowledged": len(mine)})
+        desk.acknowledge(each.id, actor, body.note)
+    return Acknowledged(len(mine))
 
 
 @blueprint.get("/<alert_id>/actions")
 @needs(Role.VIEWER)
-def actions(alert_id: str) -> Any:
+@typed()
+def actions(alert_id: str) -> Actions:
     """Return the commands that it offers, for the processes that are there now."""
     _known(alert_id)
-    return answer({"time": time.time(), "actions": context().master.alerts.actions(alert_id)})
+    return Actions(time.time(), context().master.alerts.actions(alert_id))
 
 
 @blueprint.post("/<alert_id>/actions")
 @needs(Role.OPERATOR)
-def act(alert_id: str) -> Any:
-    """Run one of them as the command desk runs any: `{name, command}`; refused where it would be another by now."""
-    request = asked(ActionRequest)
+@typed(status=201)
+def act(alert_id: str, body: ActionRequest) -> Sent:
+    """Run one of them as the command desk runs any; refused where it would be another by now."""
     _known(alert_id)
     page = context()
     offered = {each.name: each for each in page.master.alerts.actions(alert_id)}
-    action = offered.get(request.name)
+    action = offered.get(body.name)
     if action is None:
-        raise CommandError(f"this alert offers no {request.name!r} now: it offers {', '.join(offered) or 'nothing'}")
+        raise CommandError(f"this alert offers no {body.name!r} now: it offers {', '.join(offered) or 'nothing'}")
     if action.command is None:
         raise CommandError(f"{action.name!r} cannot be run now: {action.problem}")
-    if action.command != request.command:
+    if action.command != body.command:
         raise CommandError("what runs there has changed meanwhile, and with it this command: look at it again")
     record = page.master.commands.run(action.command, [action.worker_id], caller(visitor()))
-    return answer({"id": record.id, "workers": [target.worker_id for target in record.targets]}, 201)
+    return Sent(record.id, [target.worker_id for target in record.targets])
 
 
-_FILTERS = {"rule": "rule", "worker": "worker_id", "gpu": "gpu"}
+def _matches(alert: Alert, query: FilterQuery) -> bool:
+    return (
+        query.rule in ("", alert.rule)
+        and query.worker in ("", alert.worker_id)
+        and query.gpu in ("", alert.gpu)
+        and query.severity in (None, alert.severity)
+    )
 
 
-def _matches(alert: Alert, wanted: dict[str, str], severity: Severity | None) -> bool:
-    return severity in (None, alert.severity) and all(getattr(alert, name) == text for name, text in wanted.items())
-
-
-def _severity() -> Severity | None:
-    text = flask.request.args.get("severity")
-    if not text:
-        return None
-    try:
-        return Severity(text)
-    except ValueError:
-        flask.abort(
-            400, f"there is no severity of that name: it is one of {', '.join(each.value for each in Severity)}"
-        )
-
-
-def _limit() -> int:
-    return min(max(flask.request.args.get("limit", 100, int), 1), MOST_LISTED)
+def _view(alert: Alert) -> AlertView:
+    return _views([alert])[0]
 
 
 def _views(alerts: list[Alert]) -> list[AlertView]:
@@ -186,7 +225,7 @@ def _views(alerts: list[Alert]) -> list[AlertView]:
 def _known(alert_id: str) -> Alert:
     found = context().master.alerts.alert(alert_id)
     if found is None:
-        flask.abort(404, "No alert of that id is known: those that ended long ago are forgotten.")
+        raise NotFound("No alert of that id is known: those that ended long ago are forgotten.")
     return found
 
 

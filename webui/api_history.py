@@ -84,7 +84,7 @@ def host_history(worker_id: str, query: RangeQuery) -> History:
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.json")
 @needs(Role.VIEWER)
-@typed(media="application/json")
+@typed(answers=History)
 def history_json(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
     """Return a card's readings as a file to keep, by default with every value there is."""
     return _json_file(worker_id, uuid, query)
@@ -92,7 +92,7 @@ def history_json(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response
 
 @blueprint.get("/workers/<worker_id>/history.json")
 @needs(Role.VIEWER)
-@typed(media="application/json")
+@typed(answers=History)
 def host_history_json(worker_id: str, query: RangeQuery) -> flask.Response:
     """Return a host's readings as a file to keep, by default with every value there is."""
     return _json_file(worker_id, HOST, query)

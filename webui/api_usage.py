@@ -73,7 +73,7 @@ def usage(query: UsageQuery) -> UsageTotals:
 
 @blueprint.get("/usage.json")
 @needs(Role.VIEWER)
-@typed()
+@typed(answers=UsageTotals)
 def usage_json(query: UsageQuery) -> flask.Response:
     """Return the same as a file to keep."""
     asked = _asked(query)

@@ -16,6 +16,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import flask
@@ -48,14 +49,15 @@ class Done(msgspec.Struct, frozen=True):
     """That it was done, and nothing else."""
 
 
-def typed(status: int = 200, media: str = "application/json") -> Callable[[View], View]:
+def typed(status: int = 200, media: str = "application/json", answers: Any = None) -> Callable[[View], View]:
     """Read a view's query and body as it declares them, and answer with what it returns under this status.
 
-    A view that makes its response itself (`-> flask.Response`), such as a file, says with `media` what that is.
+    A view that makes its response itself (`-> flask.Response`), such as a file, says with `media` what that is, and with
+    `answers` which JSON.
     """
 
     def declare(view: View) -> View:
-        signature = _signature(view, status, media)
+        signature = _signature(view, status, media, answers)
 
         @functools.wraps(view)
         def answered(**names: Any) -> flask.Response:
@@ -89,7 +91,22 @@ def query_as(kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"An argument cannot be used: {error}") from error
+        raise BadRequest(f"An argument cannot be used: {error}{_choices(kind, str(error))}") from error
+
+
+def _choices(kind: type[msgspec.Struct], error: str) -> str:
+    """Return the words that the argument may be which the error is about, where there are such."""
+    hints = get_type_hints(kind)
+    for field in msgspec.structs.fields(kind):
+        if f"`$.{field.encode_name}`" not in error:
+            continue
+        options = (hints[field.name], *get_args(hints[field.name]))
+        words = [option for option in options if isinstance(option, str)]
+        for option in options:
+            if isinstance(option, type) and issubclass(option, Enum):
+                words += [str(each.value) for each in option]
+        return f": one of {', '.join(words)}" if words else ""
+    return ""
 
 
 def _is_list(kind: Any) -> bool:
@@ -97,14 +114,14 @@ def _is_list(kind: Any) -> bool:
     return get_origin(bare) is list
 
 
-def _signature(view: View, status: int, media: str) -> Signature:
+def _signature(view: View, status: int, media: str, told: Any) -> Signature:
     hints = get_type_hints(view, include_extras=True)
     parameters = inspect.signature(view).parameters
     answers = hints.get("return")
     return Signature(
         query=hints["query"] if "query" in parameters else None,
         body=hints["body"] if "body" in parameters else None,
-        answers=None if answers is flask.Response else answers,
+        answers=told if answers is flask.Response else answers,
         status=status,
         media=media,
     )

@@ -37,7 +37,7 @@ class SeriesQuery(UsageQuery, frozen=True):
 class UsageAsked(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for, the prices that costs are reckoned with, and why usage is not being kept (None: it is).
 
-    `hours_from` is since when hours are known; before, whole days are.
+    `hours_from` is since when hours are known (None: no usage at all); before, whole days are.
     """
 
     since: float = msgspec.field(name="from")
@@ -47,7 +47,7 @@ class UsageAsked(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None
     labels: dict[str, str]
     prices: Prices
-    hours_from: float
+    hours_from: float | None
     problem: str | None
 
 
