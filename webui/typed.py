@@ -52,8 +52,8 @@ class Done(msgspec.Struct, frozen=True):
 def typed(status: int = 200, media: str = "application/json", answers: Any = None) -> Callable[[View], View]:
     """Read a view's query and body as it declares them, and answer with what it returns under this status.
 
-    A view that makes its response itself (`-> flask.Response`), such as a file, says with `media` what that is, and with
-    `answers` which JSON.
+    A view that makes its response itself (`-> flask.Response`), such as a file, says with `media` what that is, and
+    with `answers` which JSON.
     """
 
     def declare(view: View) -> View:
