@@ -15,7 +15,7 @@ export function AlertNote({ alert }) {
     await acknowledge(alert, note.trim());
   }
 
-  return html`<form class="run-field alert-note" onSubmit=${submit}>
+  return html`<form class="run-field acknowledge-note" onSubmit=${submit}>
     <input
       class="field"
       aria-label="Note for others"

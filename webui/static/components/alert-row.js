@@ -10,7 +10,7 @@ import { AlertWhere } from "./alert-where.js";
 import { SeverityBadge } from "./severity-badge.js";
 
 function When({ alert }) {
-  if (alert.state === "firing") return html`<span class="alert-when quiet">since <${Age} at=${alert.since} /></span>`;
+  if (alert.state === "firing") return html`<span class="alert-when quiet"><${Age} at=${alert.since} /></span>`;
   return html`<span class="alert-when quiet">
     <time>${clockTime(alert.since)}</time>${alert.until === null ? "" : html` · lasted ${duration(Math.round(alert.until - alert.since))}`}
   </span>`;
@@ -21,7 +21,7 @@ export function AlertRow({ alert, hidesRule = false, isHere = false }) {
   const value = valueText(alert);
   const threshold = thresholdText(alert);
   const isSeen = alert.acknowledged_by !== null;
-  return html`<li class="alert alert-${alert.severity} ${isSeen || alert.silenced ? "is-seen" : ""}">
+  return html`<li class="alert alert-${alert.severity} ${isSeen || alert.silenced ? "is-seen" : ""} ${alert.state === "firing" ? "" : "is-past"}">
     <span class="alert-severity">
       <${SeverityBadge} severity=${alert.severity} />
     </span>

@@ -13,7 +13,7 @@ const SPANS = [
   ["604800", "last week"],
   ["2592000", "last 30 days"],
 ];
-const ACTIONS = ["command", "login", "logout", "session", "user", "token", "worker", "join_key"];
+const ACTIONS = ["command", "alert", "silence", "alert_rule", "login", "logout", "session", "user", "token", "worker", "join_key"];
 
 function query(filter) {
   const asked = new URLSearchParams();

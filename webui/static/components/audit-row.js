@@ -2,7 +2,7 @@
 
 import { clockTime } from "../lib/format.js";
 import { html } from "../lib/html.js";
-import { commandPath } from "../lib/router.js";
+import { alertPath, commandPath } from "../lib/router.js";
 
 const WORDS = {
   login: "logged in",
@@ -24,6 +24,12 @@ const WORDS = {
   "worker.join_refused": "a worker was refused:",
   "join_key.made": "made the join key",
   "join_key.revoked": "revoked the join key",
+  "alert.acknowledged": "acknowledged",
+  "alert.unacknowledged": "took back the acknowledgement of",
+  "silence.made": "silenced",
+  "silence.ended": "ended a silence of",
+  "alert_rule.changed": "changed the alert rule",
+  "alert_rule.removed": "took back the changes of the alert rule",
   "command.run": "ran",
   "command.mqtt": "sent over MQTT",
   "command.cancelled": "cancelled",
@@ -39,6 +45,13 @@ function Subject({ entry }) {
   if (entry.action.startsWith("command.")) {
     const text = entry.detail.command ?? entry.subject ?? "a command";
     return entry.subject === null ? html`<code>${text}</code>` : html`<a href=${commandPath(entry.subject)}><code>${text}</code></a>`;
+  }
+  if (entry.action.startsWith("alert.")) {
+    return html`<a href=${alertPath(entry.subject)}>${[entry.detail.rule, entry.detail.worker].filter(Boolean).join(" on ") || entry.subject}</a>`;
+  }
+  if (entry.action.startsWith("silence.")) {
+    const { rule, worker } = entry.detail;
+    return html`${rule ?? "every alert"}${worker ? ` on ${worker}` : ""}`;
   }
   return HIDDEN.has(entry.action) ? null : html`${entry.subject}`;
 }

@@ -20,7 +20,7 @@ import { Gauge } from "./gauge.js";
 import { Readings } from "./readings.js";
 import { StateBadge } from "./state-badge.js";
 import { HOT_FROM_C } from "./reading-cells.js";
-import { AlertsAbout } from "./worker-alerts.js";
+import { AlertsAbout, PastAlerts } from "./worker-alerts.js";
 
 const HOTTEST_C = 100;
 const STATE_WORDS = { ok: "ok", lost: "lost", asleep: "asleep", error: "error" };
@@ -125,7 +125,7 @@ export function GpuCard({ worker, gpu, inventory, alerts, range, isOpen, onToggl
       <h3><span class="gpu-index">${gpu.index ?? NONE}</span> ${gpu.name ?? inventory?.name ?? "GPU"}</h3>
       <${StateBadge} state=${gpu.state} word=${STATE_WORDS[gpu.state]} />
     </header>
-    <${AlertsAbout} worker=${worker} gpu=${gpu.uuid} ...${alerts} />
+    <${AlertsAbout} gpu=${gpu.uuid} firing=${alerts.firing} />
     <p class="gpu-who"><span class="quiet">${users.length > 0 ? "used by " : ""}</span>${users.join(", ") || html`<span class="quiet">nobody’s process</span>`}</p>
     <${Gauges} worker=${worker} gpu=${gpu} range=${range} />
     ${held.length > 0 && html`<p class="gpu-held"><strong>Clocks held back</strong> ${throttleReasons(held)}</p>`}
@@ -135,5 +135,6 @@ export function GpuCard({ worker, gpu, inventory, alerts, range, isOpen, onToggl
       <p class="uuid quiet" title=${gpu.uuid}>${gpu.uuid}</p>
       <${Readings} entries=${details(gpu, inventory)} />
     </details>
+    <${PastAlerts} worker=${worker} gpu=${gpu.uuid} past=${alerts.past} />
   </article>`;
 }

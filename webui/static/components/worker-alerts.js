@@ -24,7 +24,9 @@ export function usePastAlerts(worker, firing) {
   return past;
 }
 
-function Past({ worker, alerts }) {
+/** What fired before on one card, or with `gpu` null on the whole worker, on demand. */
+export function PastAlerts({ worker, gpu, past }) {
+  const alerts = past.filter((alert) => alert.gpu === gpu);
   const [isOpen, setOpen] = useState(false);
   if (alerts.length === 0) return null;
   const more = new URLSearchParams({ worker });
@@ -38,14 +40,11 @@ function Past({ worker, alerts }) {
   </details>`;
 }
 
-/** The alerts about one card, or with `gpu` null about the whole worker. */
-export function AlertsAbout({ worker, gpu, firing, past }) {
-  const about = (alerts) => alerts.filter((alert) => alert.gpu === gpu);
-  const now = inOrder(about(firing));
-  const before = about(past);
-  if (now.length === 0 && before.length === 0) return null;
-  return html`<div class="alerts-about">
-    ${now.length > 0 && html`<ul class="alert-list" aria-label="Firing alerts">${now.map((alert) => html`<${AlertRow} key=${alert.id} alert=${alert} isHere />`)}</ul>`}
-    <${Past} worker=${worker} alerts=${before} />
-  </div>`;
+/** The alerts that fire on one card, or with `gpu` null on the whole worker. */
+export function AlertsAbout({ gpu, firing }) {
+  const now = inOrder(firing.filter((alert) => alert.gpu === gpu));
+  if (now.length === 0) return null;
+  return html`<ul class="alert-list alerts-about" aria-label="Firing alerts">
+    ${now.map((alert) => html`<${AlertRow} key=${alert.id} alert=${alert} isHere />`)}
+  </ul>`;
 }

@@ -14,7 +14,7 @@ import { HostPanel } from "./host-panel.js";
 import { Inventory } from "./inventory.js";
 import { ProcessTable } from "./process-table.js";
 import { RunField } from "./run-field.js";
-import { AlertsAbout, usePastAlerts } from "./worker-alerts.js";
+import { AlertsAbout, PastAlerts, usePastAlerts } from "./worker-alerts.js";
 import { WorkerHead } from "./worker-head.js";
 
 function RangeSwitch({ range }) {
@@ -38,7 +38,8 @@ function Body({ worker, mayRun }) {
   const alerts = { firing, past: usePastAlerts(row.id, firing) };
   const inventory = new Map((info?.gpus ?? []).map((gpu) => [gpu.uuid, gpu]));
   return html`<${WorkerHead} row=${row} info=${info} />
-    <${AlertsAbout} worker=${row.id} gpu=${null} ...${alerts} />
+    <${AlertsAbout} gpu=${null} firing=${firing} />
+    <${PastAlerts} worker=${row.id} gpu=${null} past=${alerts.past} />
     ${mayRun &&
     html`<section class="card" aria-labelledby="run-title">
       <h2 id="run-title">Run a command</h2>

@@ -34,6 +34,11 @@ export function thresholdText({ threshold, unit, side }) {
   return `${side === "below" ? "below" : "limit"} ${quantity(threshold, unit)}`;
 }
 
+/** Return which card an alert is about in short, for beside its text, which tells of the card's name. */
+export function cardPlace({ gpu, gpu_index: index }) {
+  return gpu === null || !given(index) ? null : `GPU ${index}`;
+}
+
 /** Return which card an alert is about, null where it is about the whole worker. */
 export function cardText({ gpu, gpu_index: index, gpu_name: name }) {
   if (gpu === null) return null;
