@@ -9,7 +9,8 @@ What = Literal["firing", "resolved"]
 State = Literal["waiting", "sending", "sent", "failed", "dropped"]
 Key = tuple[str, What]
 
-# Pauses between attempts grow from 10 s to 5 min; they add up to a day before it is given up.
+# Pauses between attempts grow from 10 s to 5 min; they add up to a day before it is given up. Both must have been: the
+# attempts, since it may have been held back for longer, and the day, since every start of the master tries at once.
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 300.0
 GIVE_UP_AFTER_S = 86_400.0
@@ -67,7 +68,7 @@ class Notification:
     def not_sent(self, now: float, problem: str, *, is_uncertain: bool) -> Notification:
         """Return it as it is after an attempt that failed, or of which nobody knows how it went."""
         attempts = self.attempts + 1
-        if attempts >= MOST_ATTEMPTS:
+        if attempts >= MOST_ATTEMPTS and now - self.created >= GIVE_UP_AFTER_S:
             return replace(self, state="failed", attempts=attempts, problem=problem, message=None, ended=now)
         return replace(
             self,
@@ -78,10 +79,12 @@ class Notification:
             message=self.message if is_uncertain else None,
         )
 
-    def interrupted(self, now: float) -> Notification:
-        """Return it as it is when the master ended while it was sent."""
-        why = "the master ended while it was being sent"
-        return replace(self.not_sent(now, why, is_uncertain=True), due=now)
+    def taken_up(self, now: float) -> Notification:
+        """Return it as it is at a start: what failed is tried at once, what was being sent at a kill, again."""
+        if self.state == "sending":
+            why = "the master ended while it was being sent"
+            return replace(self, state="waiting", due=now, attempts=max(self.attempts, 1), problem=why)
+        return replace(self, due=now) if self.is_open and self.attempts > 0 else self
 
 
 def pause_s(attempts: int) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, Executable, delete, func, or_, select
 
 from gpumon.log import OncePer
 from master.store.engine import Store, StoreError, upsert
@@ -37,8 +37,8 @@ class Kept:
 
     rows: list[Notification]
     ended: dict[str, float]
-    last_sent: dict[str, float | None]
-    newest: dict[str, float | None]
+    last_sent: dict[str, float]
+    newest: dict[str, float]
 
 
 class Outbox:
@@ -73,16 +73,17 @@ class Outbox:
         """Return what is open, what is of alerts that fire or have ended since then, and those. Raises StoreError."""
         lately = select(AlertRow.id).where(or_(AlertRow.ended.is_(None), AlertRow.ended >= since))
         is_open = NotificationRow.state.in_(("waiting", "sending"))
-        query = select(NotificationRow.__table__).where(or_(is_open, NotificationRow.alert_id.in_(lately)))
+        is_new = NotificationRow.created >= since
+        query = select(NotificationRow.__table__).where(or_(is_open, is_new, NotificationRow.alert_id.in_(lately)))
         sent = select(NotificationRow.channel, func.max(NotificationRow.ended)).where(NotificationRow.state == "sent")
         newest = select(NotificationRow.channel, func.max(NotificationRow.created)).group_by(NotificationRow.channel)
         ended = select(AlertRow.id, AlertRow.since).where(AlertRow.ended >= since, AlertRow.state == "resolved")
         with self._store.read() as connection:
             return Kept(
                 rows=[Notification(**row._mapping) for row in connection.execute(query)],
-                ended=dict(connection.execute(ended.order_by(AlertRow.since)).tuples().all()),
-                last_sent=dict(connection.execute(sent.group_by(NotificationRow.channel)).tuples().all()),
-                newest=dict(connection.execute(newest).tuples().all()),
+                ended=_by_name(connection, ended.order_by(AlertRow.since)),
+                last_sent=_by_name(connection, sent.group_by(NotificationRow.channel)),
+                newest=_by_name(connection, newest),
             )
 
     def put_soon(self, rows: Iterable[Notification]) -> None:
@@ -144,6 +145,10 @@ class Outbox:
                     if self._unwritten.get(key) is row:
                         del self._unwritten[key]
         return True
+
+
+def _by_name(connection: Connection, query: Executable) -> dict[str, float]:
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _values(row: Notification) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class ChannelRunner:
     def load(self, rows: Sequence[Notification], alerts: dict[str, Alert]) -> None:
         """Go on with what was kept; what was being sent when the master ended is sent again, marked as repeated."""
         now = self._clock()
-        found = [row.interrupted(now) if row.state == "sending" else row for row in rows]
+        found = [row.taken_up(now) for row in rows]
         with self._condition:
             self._set(row for row in found if row.alert_id in alerts)
             self._alerts = {alert_id: alerts[alert_id] for alert_id, _ in self._rows}
