@@ -56,6 +56,8 @@ class Lack(Enum):
     SECOND_CONNECTIONS = auto()
     CLEAN_SESSIONS = auto()
     KEEPALIVES = auto()
+    REFUSING_SHARED = auto()  # it accepts a shared subscription as any other, and nothing is published to that
+    SHARING = auto()  # it gives every message to each who shares
 
 
 class BrokerDouble:
@@ -177,13 +179,15 @@ class Session:
     def _subscribe(self, client_id: str, packet: Packet) -> None:
         packet_id, filters = decode_subscribe(packet)
         is_shared = any(each.startswith("$share/") for each, _ in filters)
+        takes_shared = bool({Lack.REFUSING_SHARED, Lack.SHARING} & self._lacks)
         code = int(Lack.QOS_1 not in self._lacks)
-        if is_shared or Lack.SUBSCRIPTIONS in self._lacks:
+        if (is_shared and not takes_shared) or Lack.SUBSCRIPTIONS in self._lacks:
             code = 0x80
         self._writer.write(encode_answer(SUBACK, packet_id, bytes((code,)) * len(filters)))
         if code != 0x80:
             for topic_filter, _ in filters:
-                self._double.filters.setdefault(client_id, []).append(topic_filter)
+                plain = topic_filter.split("/", 2)[2] if is_shared and Lack.SHARING in self._lacks else topic_filter
+                self._double.filters.setdefault(client_id, []).append(plain)
                 self._send_retained(topic_filter)
 
     def _publish(self, packet: Packet) -> bool:

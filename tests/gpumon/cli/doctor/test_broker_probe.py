@@ -51,6 +51,8 @@ FOUND: dict[Lack, dict[str, Verdict]] = {
     Lack.REPLACING: {"same client id": Verdict.WARNING},
     Lack.SECOND_CONNECTIONS: {"same client id": Verdict.BAD},
     Lack.CLEAN_SESSIONS: {"clean session": Verdict.BAD},
+    Lack.REFUSING_SHARED: SHARED,
+    Lack.SHARING: SHARED,
 }
 # An account that may do less, or a broker that does next to nothing.
 UNTRIED = {"topics": Verdict.UNKNOWN, "not tried": Verdict.UNKNOWN}
@@ -151,6 +153,16 @@ def test_a_refused_subscription_is_told_from_one_that_delivers_nothing(probes: P
     assert "is refused (0x80)" in said_of(probes[Lack.SUBSCRIPTIONS].result(90), "topics")
     assert "is neither refused nor delivered" in said_of(probes[Lack.PUBLISHING].result(90), "topics")
     assert "gave no answer" in said_of(probes[Lack.ACKNOWLEDGING].result(90), "topics")
+
+
+def test_how_shared_subscriptions_fail_is_told(probes: Probes) -> None:
+    said = [
+        said_of(probes[lack].result(90), "shared reading")
+        for lack in (Lack.PASSWORDS, Lack.REFUSING_SHARED, Lack.SHARING)
+    ]
+    assert said[0].startswith("it refuses shared subscriptions")
+    assert said[1].startswith("it accepts a shared subscription and delivers nothing")
+    assert said[2].startswith("it gives every message to each reader")
 
 
 def test_the_embedded_broker_has_everything_but_shared_subscriptions(probes: Probes) -> None:
