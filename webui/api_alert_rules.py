@@ -1,4 +1,4 @@
-"""The API of what alerts are made of: rules, silences, and the channels by which people are told."""
+"""The API of what alerts are made of: rules, and silences."""
 
 from __future__ import annotations
 

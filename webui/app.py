@@ -17,6 +17,7 @@ from webui import (
     api,
     api_account,
     api_admin,
+    api_alert_channels,
     api_alert_rules,
     api_alerts,
     api_audit,
@@ -122,7 +123,17 @@ def create_app(
     app.before_request(guard.check)
     app.after_request(_secured)
     shown = (auth, pages, api, api_commands, api_gathered, api_history, api_usage, metrics)
-    for part in (*shown, api_account, api_admin, api_alert_rules, api_alerts, api_audit, api_description, api_joining):
+    for part in (
+        *shown,
+        api_account,
+        api_admin,
+        api_alert_channels,
+        api_alert_rules,
+        api_alerts,
+        api_audit,
+        api_description,
+        api_joining,
+    ):
         app.register_blueprint(part.blueprint)
     errors.register(app)
 

@@ -87,6 +87,8 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/api/v1/usage.csv"): READ,
     ("GET", "/api/v1/usage.json"): READ,
     ("GET", "/api/v1/usage/series"): READ,
+    ("GET", "/api/v1/alerts/channels"): ADMIN,
+    ("POST", "/api/v1/alerts/channels/<name>/test"): ADMIN,
     ("GET", "/api/v1/account"): PERSON,
     ("POST", "/api/v1/account/password"): PERSON,
     ("DELETE", "/api/v1/account/sessions/<session_id>"): PERSON,

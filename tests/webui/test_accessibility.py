@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from gpumon.messages import GpuReading
 from tests.support import eventually
+from tests.webui.alerting import firing, rule
 from tests.webui.browsing import DESKTOP, PHONE, logged_in
 from tests.webui.conftest import LiveClient
 from tests.webui.running import RunningPage
@@ -40,6 +41,9 @@ def shown(page: RunningPage) -> Iterator[dict[str, str]]:
     for name, double in doubles.items():
         double.start(cards[name])
     doubles["busy"].sample(cards["busy"], time=time.time() + 4.0)  # so that some usage is known at once
+    _, labels = rule(page)
+    hot = WorkerDouble(page.mqtt_port, "axe-hot", labels=labels).start([reading(0, temperature_c=91)])
+    firing(page, hot)
     client = LiveClient(page, page.session("alice"))
     eventually(lambda: client.knows(*doubles.values()))
     doubles["gone"].stop()
@@ -51,6 +55,7 @@ def shown(page: RunningPage) -> Iterator[dict[str, str]]:
         double.end(command, code)
     client.client.disconnect()
     yield {"command": f"/commands/{answer['id']}"}
+    hot.stop()
     for name, double in doubles.items():
         if name != "gone":
             double.stop()
@@ -156,6 +161,40 @@ def audit(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
     expect(tab.get_by_text("uname -r").first).to_be_visible()
 
 
+def alerts(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
+    """What fires, with an alert."""
+    tab.goto(f"{page.address}/alerts")
+    expect(tab.locator(".alert").first).to_be_visible()
+
+
+def silencing(tab: Page, page: RunningPage, shown: dict[str, str]) -> None:
+    """The dialog that silences an alert."""
+    alerts(tab, page, shown)
+    tab.get_by_role("button", name="Silence too-hot").first.click()
+    expect(tab.get_by_role("dialog")).to_be_visible()
+
+
+def one_alert(tab: Page, page: RunningPage, shown: dict[str, str]) -> None:
+    """One alert by its link."""
+    alerts(tab, page, shown)
+    tab.locator(".alert-text").first.click()
+    expect(tab.locator(".readings")).to_be_visible()
+
+
+def rules(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
+    """The rules, one of them open in its form with a mistake."""
+    tab.goto(f"{page.address}/alerts/rules")
+    tab.get_by_role("button", name="Change rule hot").click()
+    tab.get_by_label("Holds for").fill("a while")
+    expect(tab.locator(".has-problem")).to_be_visible()
+
+
+def silences(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
+    """The silences."""
+    tab.goto(f"{page.address}/alerts/silences")
+    expect(tab.get_by_text("Nothing is silenced")).to_be_visible()
+
+
 def log_in(tab: Page, page: RunningPage, _shown: dict[str, str]) -> None:
     """The log-in form."""
     tab.context.clear_cookies()
@@ -176,6 +215,11 @@ VIEWS = [
     account,
     users,
     audit,
+    alerts,
+    silencing,
+    one_alert,
+    rules,
+    silences,
     log_in,
 ]
 

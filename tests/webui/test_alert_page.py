@@ -259,6 +259,7 @@ def test_where_nothing_fires_the_page_says_what_to_do_next(browser: Browser, own
         texts: dict[str, Any] = {
             "past": "No alert has ended yet",
             "silences": "Nothing is silenced",
+            "channels": "Nobody is told yet",
         }
         for path, text in texts.items():
             tab.goto(f"{own_page.address}/alerts/{path}")

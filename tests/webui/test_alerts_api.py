@@ -254,3 +254,9 @@ def test_a_rule_that_can_be_is_said_in_words_without_being_made(page: RunningPag
 
     assert answer.json() == {"words": "power at or above 600 W for 1.5 min", "problem": None}
     assert "tried-only" not in ask(page, "vera", "GET", "alerts/rules").text
+
+
+def test_channels_are_for_admins_and_one_that_is_not_there_cannot_be_tried(page: RunningPage) -> None:
+    assert ask(page, "olaf", "GET", "alerts/channels").status_code == 403
+    assert isinstance(ask(page, "alice", "GET", "alerts/channels").json()["channels"], list)
+    assert ask(page, "alice", "POST", "alerts/channels/nothing/test").status_code == 404

@@ -30,6 +30,7 @@ const WORDS = {
   "silence.ended": "ended a silence of",
   "alert_rule.changed": "changed the alert rule",
   "alert_rule.removed": "took back the changes of the alert rule",
+  "alert_channel.tested": "tried the channel",
   "command.run": "ran",
   "command.mqtt": "sent over MQTT",
   "command.cancelled": "cancelled",
