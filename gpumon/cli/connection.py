@@ -63,9 +63,16 @@ def operators_way_in(settings: Settings) -> tuple[BrokerAddress, Credentials | N
         if settings.broker.url is None and not data.master_secret.exists():
             raise SettingError(f"no master keeps its data in {data.root}: give --data, or the master with --master")
         return masters_way_in(settings, data)
+    return parse_broker_address(settings.agent.master), *given_credentials(settings)
+
+
+def given_credentials(settings: Settings) -> tuple[Credentials | None, Path | None]:
+    """Return what --username and --password-file give, and --cafile; never the master's own secret.
+
+    Raises SettingError, SecretFileError: when one of the first two is missing, or cannot be read.
+    """
     credentials = _credentials(settings.agent.username, settings.agent.password_file, "--")
-    cafile = Path(settings.agent.cafile) if settings.agent.cafile else None
-    return parse_broker_address(settings.agent.master), credentials, cafile
+    return credentials, Path(settings.agent.cafile) if settings.agent.cafile else None
 
 
 def stop_on_signals() -> threading.Event:

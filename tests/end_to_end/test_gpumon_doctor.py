@@ -136,3 +136,15 @@ def test_people_read_it_in_lines_with_what_to_do_below(fleet: Running) -> None:
     shown = fleet.gpumon("doctor").stdout
     assert "  ✓ database " in shown
     assert shown.endswith("\nnothing to mend\n")
+
+
+def test_another_broker_is_tried_with_the_account_that_is_given_and_never_with_the_masters_secret(
+    fleet: Running, tls_port: int
+) -> None:
+    broker = f"mqtts://{HOST}:{tls_port}"
+    without = fleet.gpumon("doctor", "--broker", broker, "--cafile", str(fleet.data.authority), "--json")
+    found = {finding["what"]: finding for finding in json.loads(without.stdout)}
+    assert found["log-in"]["verdict"] == "bad"
+    assert "master is let in" not in without.stdout
+    missing = fleet.gpumon("doctor", "--broker", broker, "--username", "admin")
+    assert "go together" in missing.stderr

@@ -6,12 +6,13 @@ import argparse
 import importlib
 import json
 import logging
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from gpumon.address import parse_broker_address
-from gpumon.cli.connection import masters_way_in, operators_way_in
+from gpumon.cli.connection import given_credentials, masters_way_in
 from gpumon.cli.doctor.finding import Finding, Verdict
 from gpumon.cli.doctor.gpus import System, look_at_gpus
 from gpumon.cli.doctor.machine import look_at_machine
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Look at everything; the exit code is 1 where something is wrong."""
     logging.disable(logging.WARNING)  # what it would say stands among the findings
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `gpumon doctor | head` ends as other programs do
     sections = _of_broker(arguments.broker, settings) if arguments.broker else _of_machine(settings)
     found = []
     for title, findings in sections:
@@ -80,12 +82,8 @@ def _line(finding: Finding) -> str:
 
 def _of_broker(url: str, settings: Settings) -> Iterator[Section]:
     """Return what is found of another broker: the way to it, and what it can do."""
-    agent = settings.agent
     address = parse_broker_address(url)
-    if agent.username is None and agent.master is None:
-        credentials, cafile = None, Path(agent.cafile) if agent.cafile else None
-    else:
-        _, credentials, cafile = operators_way_in(settings)
+    credentials, cafile = given_credentials(settings)
     yield f"The way to {address}", look_at_way(address, credentials, cafile, [])
     probe = importlib.import_module("gpumon.cli.doctor.broker_probe").probe_broker
     yield "What it can do for gpumon", probe(address, credentials, cafile, Topics(settings.mqtt.base))

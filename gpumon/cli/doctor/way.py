@@ -93,7 +93,7 @@ def _certificate(address: BrokerAddress, cafile: Path | None) -> Finding:
 def _log_in(
     address: BrokerAddress, credentials: Credentials | None, cafile: Path | None, filters: Sequence[str]
 ) -> Iterator[Finding]:
-    name = credentials.username if credentials is not None else "nobody"
+    name = credentials.username if credentials is not None else "a client without a name"
     link = MqttLink(address, f"gpumon-doctor-{secrets.token_hex(8)}", credentials, cafile)
     for topic_filter in filters:
         link.subscribe(topic_filter, 1, _passed_over)
@@ -120,7 +120,7 @@ def _log_in(
             f"{name} may not read {', '.join(refused)}",
             "see that --worker-id is the name that the token was made for",
         )
-    else:
+    elif filters:
         yield Finding("topics", Verdict.GOOD, f"{name} may read {', '.join(filters)}")
 
 
