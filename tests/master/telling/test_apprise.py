@@ -20,6 +20,7 @@ from tests.master.telling.support import Desk, alert, over, tell, telling
 from tests.support import eventually
 
 ANNA = Actor("anna", "page")
+pytestmark = pytest.mark.sqlite
 
 
 def test_an_alert_comes_by_mail_with_all_that_is_needed_at_night(store: Store, tmp_path: Path) -> None:
@@ -92,6 +93,6 @@ def test_a_url_that_apprise_cannot_use_keeps_the_master_from_starting(store: Sto
     assert "s3cret" not in str(raised.value)
 
 
-def test_apprise_is_not_loaded_into_the_master(store: Store) -> None:
+def test_apprise_is_not_loaded_into_the_master() -> None:
     program = "import sys, master.master; raise SystemExit('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.master.telling.services import Post, http_service
 
-KILLS = 5
+KILLS = 4
 PROGRAM = [sys.executable, "-m", "tests.master.telling.kill_target"]
 
 
@@ -28,7 +28,7 @@ def test_a_kill_loses_nothing_and_tells_nothing_twice_but_under_the_same_key(tmp
             process = subprocess.Popen([*PROGRAM, *arguments, str(kill * 1000), "60"], stdout=subprocess.PIPE)
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0.1, 1.6))  # a random moment is what is tried here
+            time.sleep(chance.uniform(0.1, 1.2))  # a random moment is what is tried here
             process.kill()
             process.wait(10)
             process.stdout.close()

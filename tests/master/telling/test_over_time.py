@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
 from master.alerts.records import Alert, Severity
 from master.alerts.rules import QuietHours
-from master.store.engine import Store
+from master.store.engine import Store, StoreError
 from master.telling.notifications import MOST_ATTEMPTS, pause_s
 from tests.master.telling.support import HOUR_S, NO_ANSWER, NOON, REFUSED, TimedChannel, alert, over
 
@@ -236,3 +237,21 @@ def test_what_is_told_is_kept_as_long_as_alerts_are(channel: TimedChannel) -> No
     channel.outbox.prune(NOON + 10 * HOUR_S)
     assert channel.writer.flush()
     assert set(channel.kept()) == {("a-2", "firing")}  # it still fires: else it would be told again
+
+
+@pytest.mark.sqlite
+def test_a_database_that_cannot_be_written_keeps_nobody_from_being_told(
+    channel: TimedChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel.changes(alert(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", _disk_is_full)
+        assert channel.told() == [("a-1", "firing")]
+        assert not channel.outbox.put([])
+    assert channel.kept()["a-1", "firing"].state == "sent"
+    channel.start()
+    assert channel.told(HOUR_S) == []
+
+
+def _disk_is_full(_store: Store) -> NoReturn:
+    raise StoreError("database gpumon.db cannot grow, the disk is full: free some space")

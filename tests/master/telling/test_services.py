@@ -18,6 +18,7 @@ from tests.master.telling.support import Desk, alert, tell, telling
 from tests.support import eventually
 
 ANNA = Actor("anna", "page", "192.0.2.7")
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture

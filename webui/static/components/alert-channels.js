@@ -48,7 +48,7 @@ function None() {
     <p>Nobody is told yet: alerts are shown here and published over MQTT alone.</p>
     <p>Add a channel to <code>gpumon.toml</code>, as docs/notifications.md has it, and start the master again:</p>
     <pre class="output">[alerts.channels.oncall]
-url = "mailto://user:password@example.org?to=oncall@example.org"</pre>
+apprise = "mailto://user:password@example.org?to=oncall@example.org"</pre>
   </div>`;
 }
 
