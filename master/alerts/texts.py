@@ -15,12 +15,20 @@ MIB = 1024**2
 
 
 def card_name(gpu: GpuReading | None, uuid: str | None) -> str:
-    """Return how a card is called: by its present index and its model, a lost one by its uuid."""
+    """Return how a card is called: by its present index and model, a lost one by its model and how its uuid begins.
+
+    The whole uuid stands in the alert itself.
+    """
     if gpu is None:
-        return uuid or "a card"
+        return _short(uuid) if uuid else "a card"
     if gpu.index is not None:
         return f"GPU {gpu.index} ({gpu.name})" if gpu.name else f"GPU {gpu.index}"
-    return f"{gpu.name} {gpu.uuid}" if gpu.name else gpu.uuid
+    return f"{gpu.name} ({_short(gpu.uuid)})" if gpu.name else _short(gpu.uuid)
+
+
+def _short(uuid: str) -> str:
+    """Return `GPU-01234567` of `GPU-01234567-89ab-...`: a machine has no two of which that is the same."""
+    return "-".join(uuid.split("-")[:2])
 
 
 def worker_text(rule: Rule, worker: Worker | None, silent_s: float) -> str:

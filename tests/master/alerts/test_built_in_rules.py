@@ -75,7 +75,7 @@ def test_a_lost_card_pages_and_a_card_that_is_found_again_ends_it(desk: World) -
     desk.reads(10, LOST, gpu(1))
     alert = only(desk)
     assert (alert.rule, alert.severity, alert.gpu) == ("gpu-lost", Severity.PAGE, "GPU-0")
-    assert alert.text == "NVIDIA H200 GPU-0 does not answer any more"
+    assert alert.text == "NVIDIA H200 (GPU-0) does not answer any more"
     desk.reads(0, gpu(0), gpu(1))
     assert desk.firing == []
 
