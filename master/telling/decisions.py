@@ -31,13 +31,22 @@ class Decision:
 _TELL = Decision(Verdict.TELL)
 
 
-def decide_firing(row: Notification, alert: Alert, quiet_until: float | None) -> Decision:
-    """Decide about telling that an alert has fired; `quiet_until`: until when quiet hours hold for it, None outside."""
+def decide_firing(
+    row: Notification, alert: Alert, quiet_until: float | None, *, end: Notification | None, tells_ends: bool
+) -> Decision:
+    """Decide about telling that an alert has fired.
+
+    `quiet_until`: until when quiet hours hold for it, None outside. `end`: what is to be told of its end, which may
+    have gone out in the same message; `tells_ends`: whether the channel tells ends at all.
+    """
     held = _held(alert, quiet_until)
     if alert.is_firing:
         return _TELL if held is None else Decision(Verdict.WAIT, quiet_until, held)
     if row.message is not None:  # perhaps told: if it is told again, then as it was
-        return _TELL if held is None else Decision(Verdict.SETTLE)
+        if held is not None:
+            return Decision(Verdict.SETTLE)
+        was_both = not tells_ends or (end is not None and end.message == row.message)
+        return Decision(Verdict.TELL_BOTH) if was_both else _TELL
     if held is not None:
         return Decision(Verdict.DROP, why=f"over before it was told ({held})")
     if alert.severity is Severity.NOTE:

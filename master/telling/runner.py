@@ -33,7 +33,12 @@ class _Ready:
 
     row: Notification
     item: Item
-    with_end: bool = False
+    end: Notification | None = None
+
+    @property
+    def rows(self) -> tuple[Notification, ...]:
+        """All of which it tells: where what has begun is over by now, both."""
+        return (self.row,) if self.end is None else (self.row, self.end)
 
 
 class ChannelRunner:
@@ -182,10 +187,13 @@ class ChannelRunner:
             elif decision.verdict is Verdict.TELL:
                 ready.append(_Ready(row, Item(alert if row.what == "resolved" else _as_firing(alert), row.what)))
             elif decision.verdict is Verdict.TELL_BOTH:
-                ready.append(_Ready(row, Item(alert, "over"), with_end=self.channel.resolved))
+                ready.append(_Ready(row, Item(alert, "over"), self._end_of(row)))
             else:
                 is_told = decision.verdict is Verdict.SETTLE
                 settled.append(row.sent(now) if is_told else row.dropped(now, decision.why))
+                end = self._end_of(row)
+                if is_told and end is not None and end.message == row.message:
+                    settled.append(end.sent(now))
         self._set(settled)
         self._outbox.put_soon(settled)
         return ready, until
@@ -193,19 +201,20 @@ class ChannelRunner:
     def _decision(self, row: Notification, alert: Alert, now: float) -> Decision:
         quiet_until = self._quiet_until(alert, now)
         if row.what == "firing":
-            return decide_firing(row, alert, quiet_until)
+            end = self._end_of(row)
+            return decide_firing(row, alert, quiet_until, end=end, tells_ends=self.channel.resolved)
         return decide_resolved(alert, self._rows.get((row.alert_id, "firing")), quiet_until)
 
     def _tell(self, group: Sequence[_Ready]) -> None:
         now = self._clock()
         is_repeated = group[0].row.message is not None
         message = self._message(group, now, is_repeated=is_repeated)
-        rows = [each.row.sending(message.id) for each in group]
+        rows = [row.sending(message.id) for each in group for row in each.rows]
         self._keep(rows)
         delivery = self._send(self.channel, message)
         now = self._clock()
         if delivery.outcome == "sent":
-            self._keep([*(row.sent(now) for row in rows), *self._ends(group, now)])
+            self._keep([row.sent(now) for row in rows])
             self.last_sent, self.last_problem = now, None
             return
         problem = delivery.problem or "it could not be sent"
@@ -214,10 +223,9 @@ class ChannelRunner:
         self._keep(failed)
         self._note_problem(problem, sum(row.state == "failed" for row in failed))
 
-    def _ends(self, group: Sequence[_Ready], now: float) -> list[Notification]:
-        """Return as told the ends that were told together with the beginnings."""
-        with self._condition:
-            return [self._rows[each.row.alert_id, "resolved"].sent(now) for each in group if each.with_end]
+    def _end_of(self, row: Notification) -> Notification | None:
+        end = self._rows.get((row.alert_id, "resolved"))
+        return end if row.what == "firing" and end is not None and end.is_open else None
 
     def _message(self, group: Sequence[_Ready], now: float, *, is_repeated: bool) -> Message:
         items = in_order({f"{each.row.alert_id} {each.row.what}": each.item for each in group})
@@ -225,7 +233,7 @@ class ChannelRunner:
         # The same id only for the very same content: who has seen it drops it.
         with self._condition:
             others = [row for row in self._rows.values() if row.is_open and row.message in before and row.message]
-        is_whole = len(others) == len(group)
+        is_whole = len(others) == sum(len(each.rows) for each in group)
         message_id = next(iter(before)) if is_repeated and is_whole else None
         return Message(
             id=message_id or f"m-{secrets.token_hex(12)}",

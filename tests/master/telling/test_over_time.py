@@ -183,6 +183,26 @@ def test_a_message_of_which_nobody_knows_whether_it_arrived_is_the_same_one_when
     assert sorted(others) == [("a-1", "resolved"), ("a-3", "firing")]
 
 
+def test_what_was_perhaps_told_as_both_is_sent_again_as_both(channel: TimedChannel) -> None:
+    channel.outcomes = [NO_ANSWER]
+    channel.changes(alert(), over(alert()))
+    first, again = channel.passes(HOUR_S)
+    assert (first.items[0].told, again.items[0].told) == ("over", "over")
+    assert (first.id, again.is_repeated) == (again.id, True)
+    assert {row.state for row in channel.kept().values()} == {"sent"}
+
+
+def test_what_was_perhaps_told_is_not_told_again_once_somebody_has_seen_it(channel: TimedChannel) -> None:
+    channel.outcomes = [NO_ANSWER]
+    channel.changes(alert())
+    assert len(channel.passes(12)) == 1
+    seen = alert(acknowledged_by="anna")
+    channel.changes(seen)
+    assert channel.told(HOUR_S) == []
+    channel.changes(over(seen))
+    assert channel.told(HOUR_S) == [("a-1", "resolved")]
+
+
 def test_what_was_being_sent_at_a_kill_is_sent_again_as_the_same_message(channel: TimedChannel) -> None:
     killed_as: list[str] = []
 
