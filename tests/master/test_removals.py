@@ -127,6 +127,7 @@ def test_the_devices_that_a_removed_worker_has_announced_to_home_assistant_are_c
             publisher.publish(f"gpumon/{worker_id}/metrics", sample(1), retain=True)
         eventually(lambda: len(running.fleet.workers()) == 2)
         metrics = eventually(lambda: running.fleet.workers()[0].metrics)
+        assert metrics is not None
         uuids = [gpu.uuid for gpu in metrics.gpus]
         assert uuids
         announced = [topics.discovery(worker, uuid) for worker in ("w1", "w2") for uuid in ("", *uuids)]
