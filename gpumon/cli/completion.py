@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
 
 def run(arguments: argparse.Namespace, _settings: Settings) -> int:
     """Print the script."""
-    print(shtab.complete(whole_command_line(), shell=arguments.shell))
+    print(shtab.complete(whole_command_line(), arguments.shell))
     return 0
 
 
