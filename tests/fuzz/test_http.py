@@ -51,7 +51,7 @@ def _words() -> list[str]:
 
 
 WORDS = _words()
-ROUTES = 64  # a number that is taken modulo the routes there are
+ROUTES = 128  # a number that is taken modulo the routes there are
 latin = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
 values = st.one_of(st.sampled_from(KNOWN), ODD_TEXT, st.integers().map(str), st.floats().map(str))
 texts = st.one_of(st.sampled_from([*KNOWN, PASSWORD, "admin", "viewer", "ls"]), ODD_TEXT)
