@@ -30,6 +30,7 @@ blueprint = flask.Blueprint("api_usage", __name__, url_prefix="/api/v1")
 DEFAULT_SPAN_S = 30 * 86_400.0
 GROUPS = 8
 MOST_GROUPS = 50
+_HOUR_S = 3600.0
 _DAY_S = 86_400.0
 # A step of an hour is chosen for ranges up to this.
 _BY_HOURS_S = 3 * _DAY_S
@@ -149,6 +150,8 @@ def _groups(asked: Asked) -> list[Group]:
 def _asked(query: UsageQuery) -> Asked:
     now = time.time()
     start, end = span(query.since, query.until, now, DEFAULT_SPAN_S)
+    if query.since is None or query.since.startswith("-"):  # the last ten minutes are not nothing
+        start = start // _HOUR_S * _HOUR_S
     # Nothing is kept of other times, of which there may be thousands of years.
     earliest = now - (context().settings.usage.days + 2) * _DAY_S
     start, end = max(start, min(earliest, end)), max(min(end, now + _DAY_S), start)

@@ -44,6 +44,12 @@ def test_usage_is_not_told_to_who_is_not_logged_in(page: RunningPage, path: str)
     assert requests.get(f"{page.address}/api/v1/{path}", timeout=10).status_code == 401
 
 
+def test_the_last_minutes_are_those_of_the_hours_that_they_lie_in(page: RunningPage, used: WorkerDouble) -> None:
+    answer = get(page, "usage", worker=used.id, **{"from": -60}).json()
+    assert answer["from"] % 3600 == 0
+    assert answer["total"]["held_hours"] > 0
+
+
 def test_each_user_has_what_was_held_and_taken(page: RunningPage, used: WorkerDouble) -> None:
     answer = get(page, "usage", worker=used.id).json()
     groups = {group["name"]: group for group in answer["groups"]}
