@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import flask
+import msgspec
 from werkzeug.exceptions import NotFound
 
 from gpumon.roles import Role
@@ -35,7 +35,7 @@ _DAY_S = 86_400.0
 # A step of an hour is chosen for ranges up to this.
 _BY_HOURS_S = 3 * _DAY_S
 ORDERS = {"held": amounts.HELD, "busy": amounts.BUSY, "idle": amounts.IDLE, "energy": amounts.ENERGY}
-FIELDS = tuple(field.name for field in dataclasses.fields(Figures))
+FIELDS = Figures.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _totals(asked: Asked) -> UsageTotals:
         **asked.told(),
         label_keys=list(usage.label_keys()),
         total=figures(total, usage.prices),
-        groups=[UsageGroup(name=group.name, **dataclasses.asdict(figures(group, usage.prices))) for group in found],
+        groups=[UsageGroup(name=group.name, **msgspec.structs.asdict(figures(group, usage.prices))) for group in found],
     )
 
 

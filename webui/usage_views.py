@@ -51,21 +51,10 @@ class UsageAsked(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None
 
 
-class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
+class UsageGroup(Figures, frozen=True, kw_only=True):
     """A group's figures, as docs/usage.md explains them; `name` None: workers without that label."""
 
     name: str | None
-    held_hours: float
-    busy_hours: float | None
-    idle_hours: float | None
-    memory_gib_hours: float
-    energy_kwh: float | None
-    cost: float | None
-    idle_cost: float | None
-    free_hours: float
-    free_energy_kwh: float | None
-    free_cost: float | None
-    metered_hours: float
 
 
 class UsageTotals(UsageAsked, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from master.usage import amounts
 from master.usage.amounts import Amounts, add, nothing
 from master.usage.names import NOBODY, Place
@@ -94,8 +96,7 @@ class Prices:
         return held_hours * (self.per_gpu_hour or 0.0) + energy_kwh * (self.per_kwh or 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """A group in the units in which it is told; None is what is not known of it, or where no price is set.
 
     `held_hours` to `cost` are of users, `free_` of cards that nobody held. `metered_hours` are those, held or free,
