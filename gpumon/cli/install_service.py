@@ -73,7 +73,8 @@ def _unit(arguments: argparse.Namespace) -> Unit:
 
 
 def _program() -> Path:
-    found = shutil.which(sys.argv[0]) or shutil.which("gpumon")
+    beside_python = str(Path(sys.executable).with_name("gpumon"))
+    found = shutil.which(sys.argv[0]) or shutil.which(beside_python) or shutil.which("gpumon")
     if found is None:
         raise StartError("the program gpumon is not on PATH: install it with pip, or call it by its whole path")
     return Path(found).absolute()
