@@ -45,7 +45,8 @@ def test_usage_is_not_told_to_who_is_not_logged_in(page: RunningPage, path: str)
 
 
 def test_the_last_minutes_are_those_of_the_hours_that_they_lie_in(page: RunningPage, used: WorkerDouble) -> None:
-    answer = get(page, "usage", worker=used.id, **{"from": -60}).json()
+    query: dict[str, Any] = {"from": -60, "worker": used.id}
+    answer = get(page, "usage", **query).json()
     assert answer["from"] % 3600 == 0
     assert answer["total"]["held_hours"] > 0
 
