@@ -194,16 +194,24 @@ while True:
 """
 
 
+ENOUGH = 20
+
+
 def test_killed_at_any_moment_it_finds_the_same_alerts_and_fires_none_twice(tmp_path: Path) -> None:
     killed_and_started_again(tmp_path / "data", runs=4, dice=random.Random(3))
 
 
 def killed_and_started_again(folder: Path, runs: int, dice: random.Random) -> int:
-    """Kill a desk again and again, compare what it told with what it has kept, and return how many it told of."""
+    """Kill a desk again and again, compare what it told with what it has kept, and return how many it told of.
+
+    On a busy machine it is killed more often, until it has told enough to compare.
+    """
     at = 1_780_000_000.0
     told: list[list[str | None]] = []
     root = str(Path(__file__).parents[3])
-    for run in range(runs):
+    for run in range(10 * runs):
+        if run >= runs and len({line[0] for line in told}) > ENOUGH:
+            break
         process = subprocess.Popen(
             [sys.executable, "-c", RESTLESS, str(folder), str(at), str(run)],
             stdout=subprocess.PIPE,
@@ -230,7 +238,7 @@ def killed_and_started_again(folder: Path, runs: int, dice: random.Random) -> in
 
 
 def _check(told: list[list[str | None]], kept: dict[str, Alert]) -> None:
-    assert len({line[0] for line in told}) > 20
+    assert len({line[0] for line in told}) > ENOUGH
     firing: dict[tuple[str | None, ...], str | None] = {}
     ended: set[str | None] = set()
     for alert_id, state, *subject in told:
