@@ -8,10 +8,10 @@ run: .venv/.run
 demo: .venv/.run
 	@.venv/bin/gpumon up --demo --data data/demo $(ARGS)
 
-# Three files at a time: much of a test is waiting for processes.
+# Two files at a time: much of a test is waiting for processes.
 test: .venv/.test
 	@scripts/system-packages
-	.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/.test
 	.venv/bin/ruff check .

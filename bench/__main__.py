@@ -16,6 +16,7 @@ from bench.connect import connect
 from bench.databases import databases
 from bench.delivery import fleet, freshness
 from bench.history import history
+from bench.history_questions import history_questions
 from bench.page import page
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "fleet": fleet,
     "agent": agent,
     "history": history,
+    "history-questions": history_questions,
     "databases": databases,
     "alerts": alerts,
     "page": page,

@@ -94,7 +94,7 @@ def simulated(workers: int, hours: float, kills: int) -> Result:
         day = _ask(master, _DAY_S, workers)
         day_of_one = _ask(master, _DAY_S, workers, readings=1)
         day_plotted = _ask(master, _DAY_S, workers, readings=4)
-        _keep_a_month(master)
+        keep_a_month(master)
         month = _ask_month(master)
     finally:
         master.stop()
@@ -159,16 +159,17 @@ def _ask(master: SimulatedMaster, span_s: float, workers: int, readings: int = l
     """Return the median time in which a worker's cards are answered."""
     step = max(1, workers // ASKED_WORKERS)
     return statistics.median(
-        _asked_s(master, f"worker-{worker:04d}", worker, span_s, readings) for worker in range(0, workers, step)
+        asked_s(master, f"worker-{worker:04d}", worker, span_s, readings) for worker in range(0, workers, step)
     )
 
 
 def _ask_month(master: SimulatedMaster) -> float:
     span_s = MONTH_DAYS * _DAY_S
-    return statistics.median(_asked_s(master, "month", 0, span_s, len(GPU_READINGS)) for _ in range(ASKED_WORKERS))
+    return statistics.median(asked_s(master, "month", 0, span_s, len(GPU_READINGS)) for _ in range(ASKED_WORKERS))
 
 
-def _asked_s(master: SimulatedMaster, name: str, worker: int, span_s: float, readings: int) -> float:
+def asked_s(master: SimulatedMaster, name: str, worker: int, span_s: float, readings: int) -> float:
+    """Return the time in which the question about all cards of a worker is answered."""
     began = time.perf_counter()
     for index in range(GPUS):
         card = gpu_uuid(worker, index)
@@ -179,7 +180,7 @@ def _asked_s(master: SimulatedMaster, name: str, worker: int, span_s: float, rea
     return time.perf_counter() - began
 
 
-def _keep_a_month(master: SimulatedMaster) -> None:
+def keep_a_month(master: SimulatedMaster) -> None:
     """Store a month of one worker, a sample a minute, by the same folding as always but without its clock."""
     fleet = PretendedFleet(1, GPUS, 60.0)
     kept = HistoryStore(master.store, master.writer)
