@@ -36,6 +36,7 @@ FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 MAX_QUEUED_MESSAGES = 10_000
+_LOOK_S = 0.01
 
 # MQTT 3.1.1 section 3.2.2.3, table 3.1, as paho's MQTT 5 reason codes name them.
 _REFUSED_LOGIN = frozenset({"Bad user name or password", "Not authorized"})
@@ -152,6 +153,15 @@ class MqttLink:
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the broker has accepted the connection; False where it did not within `timeout_s`."""
         return self._connected.wait(timeout_s)
+
+    def wait_listening(self, timeout_s: float) -> bool:
+        """Wait until every subscription is answered; False where the broker refuses the log-in, or takes longer."""
+        deadline = time.monotonic() + timeout_s
+        while not self.is_listening:
+            if self.is_refused or time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_S)
+        return True
 
     def subscribe(self, topic_filter: str, qos: int, handler: MessageHandler) -> None:
         """Hand messages that match `topic_filter` to `handler`, on this and every later connection."""

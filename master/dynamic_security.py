@@ -190,13 +190,10 @@ class DynamicSecurity:
             link.subscribe(f"{CONTROL}/response", 0, self._received)
             link.start()
             self._link = link
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not self._link.is_listening:
-            if self._link.is_refused or time.monotonic() > deadline:
-                problem, link, self._link = self._link.problem, self._link, None
-                link.stop()
-                raise DynamicSecurityError(f"{problem}; accounts cannot be changed without it")
-            time.sleep(0.02)
+        if not self._link.wait_listening(CONNECT_TIMEOUT_S):
+            problem, link, self._link = self._link.problem, self._link, None
+            link.stop()
+            raise DynamicSecurityError(f"{problem}; accounts cannot be changed without it")
         return self._link
 
     def _received(self, message: InboundMessage) -> None:

@@ -87,9 +87,8 @@ class Fleet:
         """Believe the status; a live `online` is a sign of life, and the start of a run of the agent."""
         with self._lock:
             entry = self._entry(worker_id)
-            worker = replace(entry.worker, status=status)
+            worker = entry.worker.told_status(status, received, retained=retained)
             if status == STATUS_ONLINE and not retained:
-                worker = replace(worker, last_seen=received)
                 entry.is_in_order = False
             self._change(entry, worker, received)
         self._bus.publish(WorkerChanged(worker_id))
@@ -98,8 +97,7 @@ class Fleet:
         """Keep the inventory."""
         with self._lock:
             entry = self._entry(worker_id)
-            seen = entry.worker.last_seen if retained else received
-            self._change(entry, replace(entry.worker, info=info, last_seen=seen), received)
+            self._change(entry, entry.worker.told_info(info, received, retained=retained), received)
         self._bus.publish(WorkerChanged(worker_id))
 
     def take_sample(self, worker_id: str, metrics: Metrics, payload: bytes, received: float, *, retained: bool) -> bool:
@@ -108,26 +106,10 @@ class Fleet:
             self._bus.publish(ReadingsArrived(worker_id, metrics, received))
         with self._lock:
             entry = self._entry(worker_id)
-            worker = entry.worker
             if _is_old(entry, metrics, retained=retained):
                 return False
-            if retained:
-                seen = _later(worker.last_seen, metrics.time if metrics.time <= received else None)
-                sampled = _later(worker.last_sample, metrics.time if metrics.time <= received else None)
-                offset = worker.clock_offset_s
-            else:
-                seen = sampled = received
-                offset = metrics.time - received
             entry.is_in_order = not retained
-            changed = replace(
-                worker,
-                metrics=metrics,
-                metrics_payload=payload,
-                last_seen=seen,
-                last_sample=sampled,
-                clock_offset_s=offset,
-            )
-            self._change(entry, changed, received)
+            self._change(entry, entry.worker.told_sample(metrics, payload, received, retained=retained), received)
         self._bus.publish(WorkerChanged(worker_id))
         if not retained:
             self._bus.publish(SampleArrived(worker_id, payload, received))
@@ -206,7 +188,3 @@ def _is_old(entry: _Entry, metrics: Metrics, *, retained: bool) -> bool:
     if retained:
         return metrics.time <= present.time
     return entry.is_in_order and metrics.time <= present.time and metrics.seq <= present.seq
-
-
-def _later(one: float | None, other: float | None) -> float | None:
-    return max((time for time in (one, other) if time is not None), default=None)

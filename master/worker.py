@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE, GpuReading, Info, Metrics, Status
@@ -52,6 +52,33 @@ class Worker:
         source = self.metrics or self.info
         return min(source.interval_s, LONGEST_INTERVAL_S) if source else DEFAULT_INTERVAL_S
 
+    def told_status(self, status: Status, received: float, *, retained: bool) -> Worker:
+        """Return the worker with this status; a live `online` is a sign of life."""
+        is_alive = status == STATUS_ONLINE and not retained
+        return replace(self, status=status, last_seen=received if is_alive else self.last_seen)
+
+    def told_info(self, info: Info, received: float, *, retained: bool) -> Worker:
+        """Return the worker with this inventory."""
+        return replace(self, info=info, last_seen=self.last_seen if retained else received)
+
+    def told_sample(self, metrics: Metrics, payload: bytes, received: float, *, retained: bool) -> Worker:
+        """Return the worker with this sample; a retained one is as old as it says, where that is not in the future."""
+        if retained:
+            said = metrics.time if metrics.time <= received else None
+            seen, sampled = _later(self.last_seen, said), _later(self.last_sample, said)
+            offset = self.clock_offset_s
+        else:
+            seen = sampled = received
+            offset = metrics.time - received
+        return replace(
+            self,
+            metrics=metrics,
+            metrics_payload=payload,
+            last_seen=seen,
+            last_sample=sampled,
+            clock_offset_s=offset,
+        )
+
     def state(self, now: float) -> WorkerState:
         """Return how the worker is at `now` (seconds since 1970).
 
@@ -91,6 +118,10 @@ class Worker:
             plural = "payload was" if self.rejected_payloads == 1 else "payloads were"
             lines.append(f"{self.rejected_payloads} {plural} not valid and ignored, the last: {self.last_rejection}")
         return lines
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((time for time in (one, other) if time is not None), default=None)
 
 
 def _gpu_problem(gpu: GpuReading) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
@@ -13,8 +12,9 @@ import msgspec
 
 from agent.service import run_agent
 from gpumon.cli.connection import stop_on_signals
+from gpumon.cli.pasted import line_from_standard_input
 from gpumon.errors import SettingError
-from gpumon.joining import LONGEST_LINE, JoinLineError, is_join_line, parse_join_line
+from gpumon.joining import is_join_line
 from gpumon.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not is_flag and is_join_line(line) and not any(name in os.environ for name in VARIABLES):
         raise SettingError("agent.join in the settings file holds a join line: keep that in a file (0600), and name it")
     if settings.agent.join == "-":
-        settings = _replaced(settings, join=_line_from_standard_input())
+        settings = _replaced(settings, join=line_from_standard_input())
     run_agent(with_command_list(settings), stop_on_signals())
     return 0
 
@@ -98,18 +98,3 @@ def _gives(words: list[str], place: int, line: str) -> bool:
     """Tell whether this word is the flag with the line, or one of the two words that it takes."""
     here, before, after = words[place], words[place - 1], words[place + 1 : place + 2]
     return (here == JOIN and after == [line]) or (here == line and before == JOIN) or here == f"{JOIN}={line}"
-
-
-def _line_from_standard_input() -> str:
-    """Return what is piped in, or at a terminal what is pasted, up to the end of a whole line or an empty one."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read(2 * LONGEST_LINE) if sys.stdin is not None else b""
-        return piped.decode(errors="replace")
-    print("Paste the line that `gpumon join-key` has printed, and press Enter:", file=sys.stderr)
-    pasted = ""
-    while (piece := sys.stdin.readline()).strip() and len(pasted) < LONGEST_LINE:
-        pasted += piece
-        with contextlib.suppress(JoinLineError):
-            parse_join_line(pasted)
-            break
-    return pasted

@@ -81,11 +81,8 @@ class FleetRun:
         for channel, qos in ((Channel.STATUS, 1), (Channel.INFO, 1), (Channel.OUTPUT, 1), (Channel.RESULT, 1)):
             self._link.subscribe(self._topics.every_worker(channel), qos, self._received)
         self._link.start()
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not self._link.is_listening:
-            if self._link.is_refused or time.monotonic() > deadline:
-                raise RunError(self._link.problem or "the broker does not answer")
-            time.sleep(0.01)
+        if not self._link.wait_listening(CONNECT_TIMEOUT_S):
+            raise RunError(self._link.problem or "the broker does not answer")
         self._heard = time.monotonic()
 
     def stop(self) -> None:

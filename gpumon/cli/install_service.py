@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpumon.cli.pasted import line_from_standard_input
 from gpumon.cli.service import Unit, agent_unit, master_unit
 from gpumon.errors import SettingError, StartError
-from gpumon.files import make_folder, write_secret
-from gpumon.joining import LONGEST_LINE, is_join_line, parse_join_line
+from gpumon.files import make_folder, read_secret, write_secret
+from gpumon.joining import is_join_line, parse_join_line
 from gpumon.settings import Settings
 
 SETTINGS: tuple[str, ...] = ()
@@ -101,10 +102,10 @@ def _ensure_user(name: str) -> None:
 
 
 def _keep_join_line(given: str, unit: Unit) -> None:
-    """Keep the line where the service reads it. Raises SettingError: when it cannot be used."""
+    """Keep the line where the service reads it. Raises SettingError, SecretFileError: when it cannot be used."""
     if is_join_line(given):
         raise SettingError("--join with the line itself shows it to everybody on this machine: give a file, or -")
-    text = sys.stdin.read(2 * LONGEST_LINE) if given == "-" else Path(given).read_text()
+    text = line_from_standard_input() if given == "-" else read_secret(Path(given))
     parse_join_line(text)
     make_folder(AGENT_FOLDER)
     write_secret(JOIN_FILE, text.strip())

@@ -39,12 +39,17 @@ class LinePrinter:
         for line in lines:
             self._print(output.stream, f"{worker_id:<{self._width}}  {printable(line)}\n")
 
-    def ended(self, worker_id: str) -> None:
-        """Print what the worker has begun and not ended with a newline."""
+    def ended(self, worker_id: str, said: str = "") -> None:
+        """Print what the worker has begun and not ended with a newline, and what is said of its end."""
         for (owner, stream), begun in list(self._begun.items()):
             if owner == worker_id and begun:
                 self._print(stream, f"{worker_id:<{self._width}}  {printable(begun)}\n")
                 del self._begun[owner, stream]
+        if said:
+            print(said, file=self._streams["stderr"])
+
+    def close(self) -> None:
+        """Do nothing: what was begun is printed when its worker has ended."""
 
     def _print(self, stream: Stream, text: str) -> None:
         self._streams[stream].write(text)

@@ -22,17 +22,16 @@ class Progress:
     def wrote(self, _worker_id: str, _output: CommandOutput) -> None:
         """Take no notice: output is shown at the end."""
 
-    def ended(self, _worker_id: str) -> None:
-        """Count one more, and clear the line for what is said of it."""
+    def ended(self, _worker_id: str, said: str = "") -> None:
+        """Count one more, after what is said of it."""
         self._ended += 1
-        self.clear()
-
-    def draw(self) -> None:
-        """Say how many have ended."""
+        self.close()
+        if said:
+            print(said, file=self._stream)
         full = BAR * self._ended // self._workers
         self._write(f"{_CLEAR}[{'#' * full}{'.' * (BAR - full)}] {self._ended} of {self._workers} have ended")
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Take the line away."""
         self._write(_CLEAR)
 

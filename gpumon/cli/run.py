@@ -142,21 +142,18 @@ def _shown(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], pri
     for arrival in fleet.follow(command, runs):
         if isinstance(arrival, Wrote):
             printer.wrote(arrival.worker_id, arrival.output)
-            continue
-        printer.ended(arrival.worker_id)
-        _tell_end(arrival.worker_id, arrival.result)
-        if isinstance(printer, Progress):
-            printer.draw()
-    if isinstance(printer, Progress):
-        printer.clear()
+        else:
+            printer.ended(arrival.worker_id, _said_of(arrival.worker_id, arrival.result))
+    printer.close()
 
 
-def _tell_end(worker_id: str, result: CommandResult) -> None:
+def _said_of(worker_id: str, result: CommandResult) -> str:
+    """Return what is told of an end that was no success."""
     if result.state == "finished" and result.exit_code == 0:
-        return
+        return ""
     how = f"exit code {result.exit_code}" if result.state == "finished" else result.state
     problem = f": {result.problem}" if result.problem else ""
-    print(f"{worker_id}: {how}{problem}", file=sys.stderr)
+    return f"{worker_id}: {how}{problem}"
 
 
 def _exit_code(runs: Mapping[str, WorkerRun], missing: Mapping[str, str]) -> int:

@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gpumon.address import parse_broker_address
-from gpumon.cli.connection import given_credentials, masters_way_in
-from gpumon.cli.doctor.finding import Finding, Verdict
+from gpumon.cli.connection import DATABASE_SETTINGS, given_credentials, masters_way_in
+from gpumon.cli.doctor.finding import Finding, Verdict, not_installed, wrong
 from gpumon.cli.doctor.gpus import System, look_at_gpus
 from gpumon.cli.doctor.machine import look_at_machine
 from gpumon.cli.doctor.master import look_at_master
 from gpumon.cli.doctor.way import look_at_way
 from gpumon.cli.reach import as_the_master_runs
+from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError
 from gpumon.settings import Settings
@@ -38,6 +39,7 @@ SETTINGS = (
     "broker.username",
     "broker.password_file",
     "broker.cafile",
+    *DATABASE_SETTINGS,
 )
 MARKS = {Verdict.GOOD: "✓", Verdict.WARNING: "▲", Verdict.BAD: "✗", Verdict.UNKNOWN: "?"}
 Section = tuple[str, Iterable[Finding]]
@@ -90,7 +92,7 @@ def _of_broker(url: str, settings: Settings) -> Iterator[Section]:
 
 
 def _of_machine(settings: Settings) -> Iterator[Section]:
-    data = DataFolder(Path(settings.data))
+    data = DataFolder(Path(settings.data), database_address(settings.database))
     is_master = data.master_secret.exists()
     is_agent = not is_master or settings.agent.master is not None or Path(settings.agent.token_file).exists()
     yield "This machine", look_at_machine(data.root)
@@ -118,7 +120,7 @@ def _of_agent(settings: Settings) -> Iterator[Finding]:
         identity = importlib.import_module("agent.identity")
         membership = importlib.import_module("agent.membership")
     except ModuleNotFoundError as error:
-        yield Finding(what, Verdict.UNKNOWN, f"{error.name} is not installed here", "pip install 'gpumon[agent]'")
+        yield not_installed(what, error, "pip install 'gpumon[agent]'")
         return
     try:
         worker_id = identity.worker_id_of(settings.agent)
@@ -133,8 +135,7 @@ def _of_agent(settings: Settings) -> Iterator[Finding]:
         credentials = identity.credentials_of(settings.agent, worker_id)
         address = parse_broker_address(settings.agent.master)
     except GpumonError as error:
-        found, _, to_do = str(error).partition(": ")
-        yield Finding(what, Verdict.BAD, found, to_do or None)
+        yield wrong(what, error)
         return
     yield Finding(what, Verdict.GOOD, f"{credentials.username} has one, for this user alone to read")
     topics = Topics(settings.mqtt.base)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpumon.cli.doctor.finding import Finding, Verdict
+from gpumon.cli.doctor.finding import Finding, Verdict, not_installed, wrong
 from gpumon.errors import GpumonError
 
+INSTALL = "pip install 'gpumon[agent]', if this is to be a worker"
 NVIDIA_VENDOR = "0x10de"
 # The classes of display and 3D controllers in PCI's code and ID assignment; others of the vendor are sound and USB.
 _GRAPHICS_CLASSES = ("0x0300", "0x0302")
@@ -114,19 +115,13 @@ def _nvml() -> Finding:
         nvml = importlib.import_module("agent.nvml").Nvml()
         pynvml = importlib.import_module("pynvml")
     except ModuleNotFoundError as error:
-        return Finding(
-            what,
-            Verdict.UNKNOWN,
-            f"{error.name} is not installed here",
-            "pip install 'gpumon[agent]', if this is to be a worker",
-        )
+        return not_installed(what, error, INSTALL)
     try:
         nvml.start()
         count = nvml.query(pynvml.nvmlDeviceGetCount)
         version = nvml.query(pynvml.nvmlSystemGetDriverVersion)
     except GpumonError as error:
-        found, _, to_do = str(error).partition(": ")
-        return Finding(what, Verdict.BAD, found, to_do or None)
+        return wrong(what, error)
     finally:
         nvml.stop()
     if not count:
@@ -151,12 +146,7 @@ def _nvidia_smi() -> Finding:
     try:
         listing: str = importlib.import_module("agent.samplers.nvidia_smi").NvidiaSmi().run("-L")
     except ModuleNotFoundError as error:
-        return Finding(
-            what,
-            Verdict.UNKNOWN,
-            f"{error.name} is not installed here",
-            "pip install 'gpumon[agent]', if this is to be a worker",
-        )
+        return not_installed(what, error, INSTALL)
     except GpumonError as error:
         return Finding(what, Verdict.BAD, str(error), "run nvidia-smi by hand, and see dmesg")
     cards = sum(line.startswith("GPU ") for line in listing.splitlines())

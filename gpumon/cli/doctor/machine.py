@@ -13,6 +13,7 @@ from gpumon.cli.doctor.finding import Finding, Verdict
 LEAST_FREE_BYTES = 1024**3
 LEAST_FREE_SHARE = 0.05
 ASKED_FOR_S = 5.0
+SEE_TO_IT = "see that something sets the clock (chrony)"
 
 
 def look_at_machine(data: Path) -> Iterator[Finding]:
@@ -45,9 +46,7 @@ def _disk(data: Path) -> Finding:
 def _clock() -> Finding:
     what = "clock"
     if shutil.which("timedatectl") is None:
-        return Finding(
-            what, Verdict.UNKNOWN, "timedatectl is not here to ask", "see that something sets the clock (chrony)"
-        )
+        return Finding(what, Verdict.UNKNOWN, "timedatectl is not here to ask", SEE_TO_IT)
     try:
         answer = subprocess.run(
             ["timedatectl", "show", "-p", "NTPSynchronized", "--value"],
@@ -57,11 +56,9 @@ def _clock() -> Finding:
             check=False,
         ).stdout.strip()
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(
-            what, Verdict.UNKNOWN, f"timedatectl does not answer: {error}", "see that something sets the clock (chrony)"
-        )
+        return Finding(what, Verdict.UNKNOWN, f"timedatectl does not answer: {error}", SEE_TO_IT)
     if answer == "yes":
         return Finding(what, Verdict.GOOD, "it is set by NTP")
     if answer == "no":
         return Finding(what, Verdict.WARNING, "it is not set by NTP", "sudo apt-get install chrony")
-    return Finding(what, Verdict.UNKNOWN, "timedatectl does not say", "see that something sets the clock (chrony)")
+    return Finding(what, Verdict.UNKNOWN, "timedatectl does not say", SEE_TO_IT)

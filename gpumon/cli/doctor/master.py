@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpumon.cli.doctor.finding import Finding, Verdict
+from gpumon.cli.doctor.finding import Finding, Verdict, not_installed
 from gpumon.cli.reach import known_reach
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError
@@ -46,16 +46,19 @@ def _database(data: DataFolder) -> Finding:
     try:
         engine = importlib.import_module("master.store.engine")
     except ModuleNotFoundError as error:
-        return Finding(what, Verdict.UNKNOWN, f"{error.name} is not installed here", "pip install 'gpumon[master]'")
+        return not_installed(what, error, "pip install 'gpumon[master]'")
     store = engine.Store(data)
     try:
         store.start()
         with store.read() as connection:
-            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            check = "SELECT 'ok'" if data.server is not None else "PRAGMA quick_check(1)"
+            answer = connection.exec_driver_sql(check).scalar()
     except GpumonError as error:
         return Finding(what, Verdict.BAD, str(error))
     finally:
         store.stop()
+    if data.server is not None:
+        return Finding(what, Verdict.GOOD, f"{data.server} answers")
     if answer != "ok":
         to_do = f"stop gpumon, keep a copy, then: sqlite3 {data.database} .recover"
         return Finding(what, Verdict.BAD, f"{data.database} is damaged: {answer}", to_do)

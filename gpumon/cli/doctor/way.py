@@ -99,9 +99,7 @@ def _log_in(
         link.subscribe(topic_filter, 1, _passed_over)
     try:
         link.start()
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while not (link.is_listening or link.is_refused) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        link.wait_listening(ANSWER_TIMEOUT_S)
     except GpumonError as error:
         yield Finding("log-in", Verdict.BAD, str(error), "correct --cafile")
         return

@@ -11,7 +11,7 @@ import msgspec
 
 from gpumon.cli.connection import operators_way_in
 from gpumon.cli.reach import as_the_master_runs
-from gpumon.cli.top.columns import CARD_COLUMNS, WORKER_COLUMNS, names_of
+from gpumon.cli.top.columns import CARD_COLUMNS, WORKER_COLUMNS, Line, names_of
 from gpumon.cli.top.feed import FleetFeed
 from gpumon.cli.top.fleet import Order, View
 from gpumon.cli.top.plain import table
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         feed.start()
         if arguments.json or arguments.once or not sys.stdout.isatty():
             feed.await_fleet()
-            print(_as_json(feed, view) if arguments.json else table(view.of(feed.rows()), feed.rows()), end="")
+            rows = feed.rows()
+            print(_as_json(view.of(rows)) if arguments.json else table(view.of(rows), rows), end="")
             return 0
         return _interactive(feed, view)
     finally:
@@ -72,9 +73,11 @@ def _view(arguments: argparse.Namespace) -> View:
     return View(is_cards=arguments.gpus, search=Search(" ".join(arguments.search)), order=order)
 
 
-def _as_json(feed: FleetFeed, view: View) -> str:
-    lines = view.of(feed.rows())
-    if view.is_cards:
-        shown = [{"worker": line.row.id, "state": line.row.state, **msgspec.to_builtins(line.gpu)} for line in lines]
-        return msgspec.json.encode(shown).decode() + "\n"
-    return msgspec.json.encode([line.row for line in lines]).decode() + "\n"
+def _as_json(lines: Sequence[Line]) -> str:
+    shown = [
+        line.row
+        if line.gpu is None
+        else {"worker": line.row.id, "state": line.row.state, **msgspec.to_builtins(line.gpu)}
+        for line in lines
+    ]
+    return msgspec.json.encode(shown).decode() + "\n"

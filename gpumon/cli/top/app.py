@@ -16,9 +16,7 @@ from gpumon.cli.top.fleet import Order, View, sums
 from gpumon.cli.top.list_view import ListView
 from gpumon.cli.top.plain import NO_WORKER
 from gpumon.cli.top.search import Search
-from gpumon.cli.top.worker_screen import WorkerScreen
-
-DRAWN_EACH_S = 1.0
+from gpumon.cli.top.worker_screen import DRAWN_EACH_S, WorkerScreen
 
 
 class TopApp(App[None]):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from gpumon.address import BrokerAddress
 from gpumon.errors import GpumonError, InvalidPayloadError, InvalidTopicError
 from gpumon.link import Credentials, InboundMessage, MqttLink
-from gpumon.messages import STATUS_ONLINE, Decoder, Info, Metrics, decode_status
+from gpumon.messages import Decoder, Info, Metrics, decode_status
 from gpumon.topics import Channel, Topics
 from master.worker import Worker
 from webui.rows import FleetRow, fleet_row
@@ -36,7 +35,6 @@ class FleetFeed:
         self._link = MqttLink(address, f"gpumon-top-{secrets.token_hex(8)}", credentials, cafile)
         self._topics = topics
         self._workers: dict[str, Worker] = {}
-        self._rows: dict[str, FleetRow] = {}
         self._lock = threading.Lock()
         self._heard: float | None = None
         self._infos = Decoder(Info)
@@ -57,11 +55,8 @@ class FleetFeed:
         for channel, qos in ((Channel.STATUS, 1), (Channel.INFO, 1), (Channel.METRICS, 0)):
             self._link.subscribe(self._topics.every_worker(channel), qos, self._received)
         self._link.start()
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not self._link.is_listening:
-            if self._link.is_refused or time.monotonic() > deadline:
-                raise FeedError(self._link.problem or "the broker does not answer")
-            time.sleep(0.01)
+        if not self._link.wait_listening(CONNECT_TIMEOUT_S):
+            raise FeedError(self._link.problem or "the broker does not answer")
 
     def stop(self) -> None:
         """Disconnect."""
@@ -108,16 +103,9 @@ class FleetFeed:
             return  # the master counts it and says so
 
     def _changed(self, worker: Worker, channel: Channel, message: InboundMessage) -> Worker:
-        now = time.time()
-        seen = worker.last_seen if message.retained else now
+        now, retained = time.time(), message.retained
         if channel is Channel.STATUS:
-            status = decode_status(message.payload)
-            return replace(worker, status=status, last_seen=seen if status == STATUS_ONLINE else worker.last_seen)
+            return worker.told_status(decode_status(message.payload), now, retained=retained)
         if channel is Channel.INFO:
-            return replace(worker, info=self._infos.decode(message.payload), last_seen=seen)
-        metrics = self._samples.decode(message.payload)
-        if message.retained:
-            # It is as old as it says, by the worker's own clock.
-            seen = sampled = min(metrics.time, now)
-            return replace(worker, metrics=metrics, last_seen=max(seen, worker.last_seen or 0.0), last_sample=sampled)
-        return replace(worker, metrics=metrics, last_seen=now, last_sample=now, clock_offset_s=metrics.time - now)
+            return worker.told_info(self._infos.decode(message.payload), now, retained=retained)
+        return worker.told_sample(self._samples.decode(message.payload), message.payload, now, retained=retained)
