@@ -69,6 +69,8 @@ def test_a_killed_agent_leaves_offline_and_its_command_is_not_run_twice(mosquitt
             eventually(observer.metrics)
             observer.send(command)
             pid = int(eventually(lambda: ran.read_text().strip() if ran.exists() else ""))
+            journal = tmp_path / "data" / "agent" / WORKER / "commands.jsonl"
+            eventually(lambda: b'"pid":' in journal.read_bytes())  # by which the next agent finds the process
             process.kill()
             process.wait(10)
             eventually(lambda: observer.statuses()[-1] == b"offline")
