@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from agent import memory
 from agent.cards import KnownCards
 from agent.command_conditions import CommandConditions, command_conditions
 from agent.command_user import warn_of_root
+from agent.folder_lock import alone_in
 from agent.home_assistant.offer import home_assistant_extensions, offered_buttons
 from agent.identity import Identity, load_identity, worker_id_of
 from agent.joining import Joining
@@ -22,7 +20,7 @@ from agent.samplers.choose import choose_sampler
 from agent.samplers.host import HostSampler
 from gpumon.address import BrokerAddress, parse_broker_address
 from gpumon.datafolder import DataFolder
-from gpumon.errors import SettingError, StartError
+from gpumon.errors import SettingError
 from gpumon.files import make_folder
 from gpumon.settings import Settings
 from gpumon.topics import Topics
@@ -45,7 +43,7 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     offered_buttons(settings)
     worker_id = worker_id_of(settings.agent)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
-    with _alone_in(folder):
+    with alone_in(folder):
         joining = Joining(settings, worker_id, folder)
         completed = joining.settings(stop)
         if completed is not None:
@@ -98,16 +96,3 @@ def _check_labels(labels: dict[str, str]) -> None:
     for key, value in labels.items():
         if len(key) > MAX_LABEL or len(value) > MAX_LABEL:
             raise SettingError(f"--label {key[:20]}...: at most {MAX_LABEL} characters each for key and value")
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder for this agent alone: two with one client id would take the connection from each other."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartError(
-                f"another agent already runs with {folder}: stop it, or give another --worker-id"
-            ) from error
-        yield

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from agent.folder_lock import is_in_use
 from gpumon.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "home-assistant.json"
-_LOCK_FILE = "lock"  # held by an agent as long as it runs (`agent.service`)
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +71,7 @@ class Record:
         """
         ours = frozenset(cards)
         for file in sorted(self._file.parent.parent.glob(f"*/{RECORD_FILE}")):
-            if file == self._file or _is_in_use(file.parent):
+            if file == self._file or is_in_use(file.parent):
                 continue
             content = _read(file)
             if content is None or ours.isdisjoint(content.cards):
@@ -91,26 +90,3 @@ def _read(file: Path) -> _File | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         logger.warning("%s cannot be read: what Home Assistant was told before is not known (%s)", file, error)
         return None
-
-
-def _is_in_use(folder: Path) -> bool:
-    """Tell whether an agent runs with this folder."""
-    with _opened(folder / _LOCK_FILE) as descriptor:
-        if descriptor is None:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    try:
-        file = path.open("rb")
-    except OSError:
-        yield None
-        return
-    with file:
-        yield file.fileno()
