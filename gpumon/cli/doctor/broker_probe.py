@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ def _logged_in(ground: Ground) -> Finding:
     what, to_do = "log-in", "ask for a name and password there (mosquitto: allow_anonymous false)"
     if ground.way.credentials is None:
         return warning(what, "anybody is let in, without name and password", to_do)
-    nobody = Ground(Way(ground.way.address, None, ground.way.cafile, ground.way.patience_s), ground.base, ground.name)
+    nobody = replace(ground, way=replace(ground.way, credentials=None))
     try:
         with nobody.client():
             return warning(what, f"{ground.user} is let in, and so is anybody without name and password", to_do)

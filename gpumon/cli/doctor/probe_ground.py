@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from gpumon.cli.doctor.finding import Finding, Verdict
-from gpumon.cli.doctor.probe_client import KEEPALIVE_S, MQTT_3_1_1, Heard, LastWill, ProbeClient, ProbeError, Way
+from gpumon.cli.doctor.probe_client import (
+    KEEPALIVE_S,
+    MQTT_3_1_1,
+    REFUSED,
+    Heard,
+    LastWill,
+    ProbeClient,
+    ProbeError,
+    Way,
+)
 
-MARK = b"mark"
+ANOTHER = "use another broker: mosquitto, EMQX and HiveMQ keep them"  # retained messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,7 @@ class Ground:
         Waits no longer than it takes a message published after the subscription to arrive, and a moment more.
         """
         with self.client() as reader:
-            reader.subscribe(self.topic("mark"))
-            if reader.subscribe(topic_filter) >= 0x80:
+            if reader.subscribe(topic_filter) >= REFUSED:
                 return None
             self.mark(reader)
             moment_s = min(1.0, self.way.patience_s)
@@ -69,8 +77,9 @@ class Ground:
 
         Raises ProbeError: where it does not arrive.
         """
-        payload = MARK + secrets.token_hex(4).encode()
-        reader.publish(self.topic("mark"), payload)
+        topic, payload = self.topic("mark"), secrets.token_hex(8).encode()
+        reader.subscribe(topic)
+        reader.publish(topic, payload)
         if reader.hear(lambda heard: heard.payload == payload) is None:
             raise ProbeError("a message that was acknowledged did not arrive")
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from gpumon.cli.doctor.finding import Finding, Verdict
 from gpumon.cli.doctor.probe_client import ProbeError
-from gpumon.cli.doctor.probe_ground import Check, Ground, bad, good, warning
+from gpumon.cli.doctor.probe_ground import ANOTHER, Check, Ground, bad, good, warning
 
 IN_A_ROW = 200
 # A result holds 64 KiB of output, which JSON may make longer; a sample with thousands of processes nears a megabyte.
 SIZES = ((100_000, "100 KB", Verdict.BAD), (1_000_000, "1 MB", Verdict.WARNING))
 RAISE_LIMIT = "raise its limit on the size of packets (mosquitto: max_packet_size, message_size_limit)"
 ALLOW_RETAINED = "allow retained messages there (mosquitto: retain_available)"
-ANOTHER = "use another broker: mosquitto, EMQX and HiveMQ keep them"
 
 
 def qos_1(ground: Ground) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gpumon.cli.doctor.finding import Finding
 from gpumon.cli.doctor.probe_client import LastWill, NotLetInError, ProbeClient
-from gpumon.cli.doctor.probe_ground import Check, Ground, bad, good, warning
+from gpumon.cli.doctor.probe_ground import ANOTHER, Check, Ground, bad, good, warning
 
 KEEPALIVE_S = 2
 # One and a half keepalives (MQTT 3.1.1 section 3.1.2.10), and time for a broker that looks every few seconds.
@@ -35,7 +35,7 @@ def last_will(ground: Ground) -> Iterator[Finding]:
                 yield good("retained will", "kept for who comes later")
             else:
                 lost = "a will is not retained: who comes later takes a worker that fell over for online"
-                yield bad("retained will", lost, "use another broker: mosquitto, EMQX and HiveMQ keep them")
+                yield bad("retained will", lost, ANOTHER)
         finally:
             ground.clear(watcher)
 
@@ -47,7 +47,6 @@ def goodbye(ground: Ground) -> Iterator[Finding]:
         watcher.subscribe(topic)
         with ground.client(will=LastWill(topic, OFFLINE)):
             pass
-        watcher.subscribe(ground.topic("mark"))
         ground.mark(watcher)
         if watcher.hear(lambda heard: heard.topic == topic, 0.2):
             yield warning(what, "the will is published even when a client has said goodbye", "look into its log")
@@ -81,7 +80,6 @@ def clean_session(ground: Ground) -> Iterator[Finding]:
     with ground.client() as writer:
         writer.publish(topic, b"while it was away")
     with ground.client(client_id) as worker:
-        worker.subscribe(ground.topic("mark"))
         ground.mark(worker)
         waited = worker.hear(lambda heard: heard.topic == topic, 0.2)
         if waited or worker.has_old_session:
