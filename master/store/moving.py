@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select
 
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
-from gpumon.locks import FolderLock, locked
+from gpumon.locks import FolderLock
+from master.prepare import prepare
 from master.store.engine import DATABASE_ERRORS, Database, database_of, reading
 from master.store.engine_sqlite import SqliteDatabase
 from master.store.models import AuditRow, Base, table_of
-from master.store.schema import migrate
 
 ROWS_AT_ONCE = 500
 
@@ -36,9 +36,8 @@ def move(data: DataFolder, told: Callable[[str, int], None]) -> None:
     if not master.take(wait=False):
         raise MoveError(f"a master runs on {data.root}: stop it first, so that nothing is written meanwhile")
     try:
-        with locked(data.root / ".prepare.lock"):
-            migrate(source)
-            migrate(target)
+        prepare(DataFolder(data.root))
+        prepare(data)
         _copy(source, target, told)
     finally:
         master.free()
