@@ -61,9 +61,9 @@ class ChangeMark:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
+        is_sqlite = engine.dialect.name == "sqlite"
         # Of SQLite's a bare one: in a transaction, its answer would not change.
-        self._connection = engine.raw_connection() if self._is_sqlite else _without_transactions(engine)
+        self._connection = engine.raw_connection() if is_sqlite else _without_transactions(engine)
         self._version: object = None
 
     def has_changed(self) -> bool:

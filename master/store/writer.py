@@ -49,7 +49,6 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._put = 0
         self._stored = 0
-        self._failures = 0
         self._stopping = False
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
