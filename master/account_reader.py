@@ -112,8 +112,6 @@ class AccountReader:
             now = time.monotonic()
             if now - begun > SLOW_S:
                 self._left_alone = (now + LEFT_ALONE_S, problem)
-            if self._database.is_unmade(error):
-                raise AccountsUnreadableError(problem) from error
-            if self._due("database"):
+            if not self._database.is_unmade(error) and self._due("database"):
                 logger.error("accounts cannot be read: %s", problem)
             raise AccountsUnreadableError(problem) from error
