@@ -60,9 +60,11 @@ class Measured:
 
 def databases() -> Result:
     """Write and fold the minutes of a fleet, ask for them, and change and ask for accounts."""
-    there = database_address(load_settings({}, os.environ).database)
+    servers: dict[str, DatabaseAddress | None] = {"SQLite": None}
+    if (there := database_address(load_settings({}, os.environ).database)) is not None:
+        servers["PostgreSQL"] = there
     figures = []
-    for name, server in {"SQLite": None, "SQLite" if there is None else "PostgreSQL": there}.items():
+    for name, server in servers.items():
         found = _measured(server)
         figures += [
             Figure(f"{name}: a minute of all workers written", round(found.minute_ms), "ms"),
