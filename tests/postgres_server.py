@@ -43,13 +43,12 @@ def postgres_programs() -> Path:
 
 
 class PostgresServer:
-    """A server that can be killed and started again; `settings` go to postgresql.conf."""
+    """A server that can be killed and started again."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         self.port = free_port()
         self.folder = folder / "cluster"
-        self._programs = postgres_programs()
-        self._settings = settings
+        self._programs = programs
         self._process: subprocess.Popen[Any] | None = None
         self._names = itertools.count(1)
 
@@ -61,14 +60,14 @@ class PostgresServer:
         with (self.folder / "postgresql.conf").open("a") as file:
             file.write(
                 f"listen_addresses='127.0.0.1'\nport={self.port}\nunix_socket_directories='{self.folder}'\n"
-                f"fsync=off\nfull_page_writes=off\nlog_min_messages=fatal\n{self._settings}\n"
+                f"fsync=off\nfull_page_writes=off\nlog_min_messages=fatal\n"
             )
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [str(self._programs / "postgres"), "-D", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **as_whom())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **_as_whom())
         eventually(self._answers, 30)
 
     def kill(self) -> None:
@@ -122,7 +121,7 @@ class PostgresServer:
         """Run one of PostgreSQL's programs as its user, and return what it wrote."""
         command = [str(self._programs / program), *arguments]
         finished = subprocess.run(
-            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", **as_whom()
+            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", **_as_whom()
         )
         assert finished.returncode == 0, finished.stdout
         return str(finished.stdout)
@@ -136,22 +135,14 @@ class PostgresServer:
         return False
 
 
-def as_whom() -> dict[str, Any]:
-    """Return how to start a process as somebody else than root, as whom PostgreSQL does not run."""
-    if os.geteuid() != 0:
-        return {}
-    user = _unprivileged()
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
 @contextlib.contextmanager
-def postgres_server(settings: str = "") -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """Run a server with its users and the database that others are copied from."""
-    postgres_programs()
+    programs = postgres_programs()
     folder = Path(tempfile.mkdtemp(prefix="gpumon-postgres-"))
     if os.geteuid() == 0:
         os.chown(folder, _unprivileged().pw_uid, _unprivileged().pw_gid)
-    server = PostgresServer(folder, settings)
+    server = PostgresServer(folder, programs)
     try:
         server.make()
         server.start()
@@ -160,6 +151,14 @@ def postgres_server(settings: str = "") -> Iterator[PostgresServer]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _as_whom() -> dict[str, Any]:
+    """Return how to start a process as somebody else than root, as whom PostgreSQL does not run."""
+    if os.geteuid() != 0:
+        return {}
+    user = _unprivileged()
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def _unprivileged() -> pwd.struct_passwd:
