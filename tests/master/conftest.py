@@ -15,12 +15,15 @@ from master.prepare import prepare
 from master.store.engine import Store
 from tests.master.support import Publisher, running_master
 from tests.postgres_server import PostgresServer
+from tests.store_fixtures import store, writer
+
+__all__ = ["store", "writer"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses a database on both, what is marked `sqlite` on that alone."""
     if "data" in metafunc.fixturenames:
-        alone = any(mark.name == "sqlite" for mark in metafunc.definition.iter_markers())
+        alone = metafunc.definition.get_closest_marker("sqlite") is not None
         metafunc.parametrize("data", ["sqlite"] if alone else ["sqlite", "postgresql"], indirect=True)
 
 
@@ -33,15 +36,6 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> DataFolder:
         folder = DataFolder(tmp_path / "data", server.address(server.new_database()))
     prepare(folder)
     return folder
-
-
-@pytest.fixture
-def store(data: DataFolder) -> Iterator[Store]:
-    """An open store."""
-    opened = Store(data)
-    opened.start()
-    yield opened
-    opened.stop()
 
 
 @pytest.fixture

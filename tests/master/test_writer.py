@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, event
@@ -17,19 +16,8 @@ from gpumon.datafolder import DataFolder
 from master.store.engine import Store
 from master.store.models import CommandRow, TargetRow, WorkerRow
 from master.store.writer import Row, Writer
+from tests.store_fixtures import worker_row
 from tests.support import eventually
-
-
-@pytest.fixture
-def writer(store: Store) -> Iterator[Writer]:
-    started = Writer(store, retry_s=0.05)
-    started.start()
-    yield started
-    started.stop()
-
-
-def worker(worker_id: str, metrics: str = "{}") -> Row:
-    return {"id": worker_id, "status": "online", "last_seen": 1.0, "info": None, "metrics": metrics}
 
 
 def command(command_id: str) -> Row:
@@ -66,10 +54,10 @@ def stored(store: Store, query: str) -> list[tuple[object, ...]]:
 
 
 def test_rows_are_written_and_replaced_by_their_key(store: Store, writer: Writer) -> None:
-    writer.put(WorkerRow, worker("w1", "1"))
-    writer.put(WorkerRow, worker("w2", "2"))
+    writer.put(WorkerRow, worker_row("w1", "1"))
+    writer.put(WorkerRow, worker_row("w2", "2"))
     assert writer.flush()
-    number = writer.put(WorkerRow, worker("w1", "3"))
+    number = writer.put(WorkerRow, worker_row("w1", "3"))
     assert writer.flush()
     assert writer.has_stored(number)
     assert stored(store, "SELECT id, metrics FROM workers ORDER BY id") == [("w1", "3"), ("w2", "2")]
@@ -79,7 +67,7 @@ def test_rows_put_together_are_written_in_one_transaction_each_key_once(store: S
     transactions: list[Connection] = []
     event.listen(store.engine, "commit", transactions.append)
     for number in range(2_000):
-        writer.put(WorkerRow, worker(f"w{number % 500}", str(number)))
+        writer.put(WorkerRow, worker_row(f"w{number % 500}", str(number)))
     assert writer.flush()
     assert len(transactions) <= 10
     assert stored(store, "SELECT count(*), min(CAST(metrics AS INTEGER)) FROM workers") == [(500, 1_500)]
@@ -96,12 +84,12 @@ def test_a_row_that_cannot_be_kept_does_not_hold_up_the_others(
     store: Store, writer: Writer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        writer.put(WorkerRow, worker("w1"))
-        writer.put(WorkerRow, worker("w2", "\ud800"))
+        writer.put(WorkerRow, worker_row("w1"))
+        writer.put(WorkerRow, worker_row("w2", "\ud800"))
         writer.put(CommandRow, command("c-1"))
         writer.put(TargetRow, target("c-1", exit_code=2**70))
         writer.put(TargetRow, target("c-unknown"))
-        writer.put(WorkerRow, worker("w3"))
+        writer.put(WorkerRow, worker_row("w3"))
         assert writer.flush()
     assert stored(store, "SELECT id FROM workers ORDER BY id") == [("w1",), ("w3",)]
     assert stored(store, "SELECT id FROM commands") == [("c-1",)]
@@ -128,7 +116,7 @@ def test_a_full_disk_is_told_once_and_what_waits_is_written_when_there_is_space(
     try:
         with caplog.at_level(logging.INFO):
             for number in range(50):
-                writer.put(WorkerRow, worker(f"w{number}", "x" * 10_000))
+                writer.put(WorkerRow, worker_row(f"w{number}", "x" * 10_000))
             eventually(lambda: writer.problem)
             assert "the disk is full: free some space" in str(writer.problem)
             time.sleep(0.2)  # several attempts
@@ -156,7 +144,7 @@ def test_a_locked_database_keeps_nobody_waiting_but_the_writer(store: Store, dat
     writer = Writer(store, retry_s=0.02)
     writer.start()
     try:
-        writer.put(WorkerRow, worker("w1"))
+        writer.put(WorkerRow, worker_row("w1"))
         eventually(lambda: writer.problem)
         assert "is locked by another program" in str(writer.problem)
         assert not writer.flush(0.01)
@@ -172,8 +160,8 @@ def test_a_locked_database_keeps_nobody_waiting_but_the_writer(store: Store, dat
 def test_while_nothing_can_be_written_the_rows_that_wait_are_bounded(store: Store, data: DataFolder) -> None:
     writer = Writer(store, max_pending_rows=10)  # not started: nothing is written
     for number in range(15):
-        writer.put(WorkerRow, worker(f"w{number}"))
-    writer.put(WorkerRow, worker("w3", "newer"))
+        writer.put(WorkerRow, worker_row(f"w{number}"))
+    writer.put(WorkerRow, worker_row("w3", "newer"))
     assert writer.dropped_rows == 5
     writer.start()
     assert writer.flush()
@@ -185,7 +173,7 @@ def test_while_nothing_can_be_written_the_rows_that_wait_are_bounded(store: Stor
 def test_stopping_writes_what_is_pending(store: Store) -> None:
     writer = Writer(store)
     writer.start()
-    writer.put(WorkerRow, worker("w1"))
+    writer.put(WorkerRow, worker_row("w1"))
     writer.stop()
     writer.stop()
     assert stored(store, "SELECT id FROM workers") == [("w1",)]
@@ -210,7 +198,7 @@ def test_a_job_that_fails_is_told_and_dropped(store: Store, writer: Writer, capl
 
     with caplog.at_level(logging.ERROR):
         writer.run(job)
-        writer.put(WorkerRow, worker("w1"))
+        writer.put(WorkerRow, worker_row("w1"))
         assert writer.flush()
     assert "a mistake" in caplog.text
     assert stored(store, "SELECT id FROM workers") == [("w1",)]

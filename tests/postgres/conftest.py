@@ -9,8 +9,10 @@ import pytest
 
 from gpumon.datafolder import DataFolder
 from master.prepare import prepare
-from master.store.engine import Store
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.store_fixtures import store, writer
+
+__all__ = ["store", "writer"]
 
 
 @pytest.fixture
@@ -19,15 +21,6 @@ def data(tmp_path: Path, postgres: PostgresServer) -> DataFolder:
     folder = DataFolder(tmp_path / "data", postgres.address(postgres.new_database()))
     prepare(folder)
     return folder
-
-
-@pytest.fixture
-def store(data: DataFolder) -> Iterator[Store]:
-    """An open store."""
-    opened = Store(data)
-    opened.start()
-    yield opened
-    opened.stop()
 
 
 @pytest.fixture

@@ -24,19 +24,8 @@ from master.store.models import EventRow, WorkerRow
 from master.store.writer import Row, Writer
 from tests.master.support import Publisher, running_master, sample
 from tests.postgres_server import PostgresServer
+from tests.store_fixtures import worker_row
 from tests.support import eventually
-
-
-@pytest.fixture
-def writer(store: Store) -> Iterator[Writer]:
-    started = Writer(store, retry_s=0.05)
-    started.start()
-    yield started
-    started.stop()
-
-
-def worker(worker_id: str, metrics: str = "{}") -> Row:
-    return {"id": worker_id, "status": "online", "last_seen": 1.0, "info": None, "metrics": metrics}
 
 
 def event(number: int, text: str) -> Row:
@@ -109,11 +98,11 @@ def test_rows_and_jobs_wait_for_a_server_that_starts_again(own_server: PostgresS
         connection.exec_driver_sql("UPDATE workers SET status = 'seen'")
         return False
 
-    writer.put(WorkerRow, worker("w0"))
+    writer.put(WorkerRow, worker_row("w0"))
     assert writer.flush()
     own_server.kill()
     for number in range(1000):
-        writer.put(WorkerRow, worker(f"w{number}"))
+        writer.put(WorkerRow, worker_row(f"w{number}"))
     writer.run(job)
     eventually(lambda: writer.problem)
     own_server.start()
@@ -131,7 +120,7 @@ def test_a_full_disk_is_told_once_and_what_waits_is_written_when_there_is_space(
 ) -> None:
     with refusing(postgres, store, "53100"), caplog.at_level(logging.INFO):
         for number in range(50):
-            writer.put(WorkerRow, worker(f"w{number}"))
+            writer.put(WorkerRow, worker_row(f"w{number}"))
         eventually(lambda: writer.problem)
         assert "its server's disk is full (could not extend file): free some space there" in str(writer.problem)
         time.sleep(0.3)  # several attempts
@@ -147,7 +136,7 @@ def test_a_server_that_is_read_only_is_told_with_what_to_do(
     assert store.data.server is not None
     postgres.sql(f"ALTER DATABASE {store.data.server.name} SET default_transaction_read_only = on")
     store.engine.dispose()
-    writer.put(WorkerRow, worker("w1"))
+    writer.put(WorkerRow, worker_row("w1"))
     eventually(lambda: writer.problem)
     assert "is read-only" in str(writer.problem)
     assert "name the primary in database.url" in str(writer.problem)
@@ -176,7 +165,7 @@ def test_a_database_locked_by_somebody_else_is_told_and_written_when_it_is_free(
     store.engine.dispose()
     with psycopg.connect(postgres.url(store.data.server.name)) as other:
         other.execute("LOCK TABLE workers IN EXCLUSIVE MODE")
-        writer.put(WorkerRow, worker("w1"))
+        writer.put(WorkerRow, worker_row("w1"))
         eventually(lambda: writer.problem)
         assert "is locked by another transaction" in str(writer.problem)
         assert kept(store) == set()
@@ -190,7 +179,7 @@ def test_a_table_that_may_not_be_written_keeps_the_rows_waiting(
     assert store.data.server is not None
     name = store.data.server.name
     postgres.sql("ALTER TABLE workers OWNER TO postgres", name)
-    writer.put(WorkerRow, worker("w1"))
+    writer.put(WorkerRow, worker_row("w1"))
     eventually(lambda: writer.problem)
     assert "refuses gpumon what gpumon needs" in str(writer.problem)
     postgres.sql("ALTER TABLE workers OWNER TO gpumon", name)
@@ -204,10 +193,10 @@ def test_one_row_that_cannot_be_kept_takes_no_other_with_it(
 ) -> None:
     # Too large for the index, even compressed: PostgreSQL keeps keys of up to 2,704 bytes.
     noise = "".join(chr(0x4E00 + (number * 7919) % 20000) for number in range(5000))
-    writer.put(WorkerRow, worker("w1"))
-    writer.put(WorkerRow, worker(noise))
+    writer.put(WorkerRow, worker_row("w1"))
+    writer.put(WorkerRow, worker_row(noise))
     writer.put(EventRow, {**event(1, "secret text"), "worker_id": None})
-    writer.put(WorkerRow, worker("w2"))
+    writer.put(WorkerRow, worker_row("w2"))
     assert writer.flush()
     assert kept(store) == {"w1", "w2"}
     assert writer.dropped_rows == 2
