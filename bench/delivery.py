@@ -81,16 +81,7 @@ def deliver(workers: int, interval_s: float, seconds: float, *, together: bool =
         deployment = Deployment(Path(name), children)
         deployment.add_accounts(workers)
         deployment.start()
-        load = Helper(children, "load", load_command(deployment, interval_s, together=together))
-        load.hear("connected", HEAR_TIMEOUT_S)
-        viewer_command = [sys.executable, "-m", "bench.viewer", "--page", deployment.page, "--user", USER]
-        viewer = Helper(children, "viewer", viewer_command)
-        viewer.tell(deployment.password)
-        viewer.hear("watching", HEAR_TIMEOUT_S)
-
-        load.tell("publish")
-        payload_bytes = load.hear("publishing", HEAR_TIMEOUT_S)["payload_bytes"]
-        time.sleep(max(interval_s, SHORTEST_WARM_UP_S))
+        load, viewer, payload_bytes = watched_load(children, deployment, interval_s, together=together)
         pids = {**deployment.pids(), "load generator": load.process.pid, "viewer": viewer.process.pid}
         meter = Meter(pids)
         meter.start()
@@ -99,17 +90,10 @@ def deliver(workers: int, interval_s: float, seconds: float, *, together: bool =
         end = time.time()
         costs = meter.stop()
         children.check()
-
-        load.tell("stop")
-        published = load.hear("stopped", HEAR_TIMEOUT_S)
-        time.sleep(SETTLE_S)
-        viewer.tell("stop")
-        seen = viewer.hear("stopped", HEAR_TIMEOUT_S)
-        viewer.end()
-        load.end()
+        published, seen = stopped(load, viewer)
     shown, last = seen["last_times"], published["last_times"]
     return Run(
-        latencies_s=sorted(latency for moment, latency in seen["samples"] if begin <= moment < end) or [float("inf")],
+        latencies_s=latencies_s(seen, begin, end),
         published=published["published"],
         lost=published["published"] - len(seen["samples"]),
         not_shown=sum(shown.get(worker_id) != moment for worker_id, moment in last.items()),
@@ -119,6 +103,42 @@ def deliver(workers: int, interval_s: float, seconds: float, *, together: bool =
         costs=costs,
         others_cpu_percent=meter.others_cpu_percent,
     )
+
+
+def watched_load(
+    children: Children, deployment: Deployment, interval_s: float, *, together: bool = False
+) -> tuple[Helper, Helper, int]:
+    """Start the load of all workers and a viewer of the fleet view, and let them warm up.
+
+    Return the load, the viewer, and the bytes of a sample.
+    """
+    load = Helper(children, "load", load_command(deployment, interval_s, together=together))
+    load.hear("connected", HEAR_TIMEOUT_S)
+    viewer_command = [sys.executable, "-m", "bench.viewer", "--page", deployment.page, "--user", USER]
+    viewer = Helper(children, "viewer", viewer_command)
+    viewer.tell(deployment.password)
+    viewer.hear("watching", HEAR_TIMEOUT_S)
+    load.tell("publish")
+    payload_bytes = load.hear("publishing", HEAR_TIMEOUT_S)["payload_bytes"]
+    time.sleep(max(interval_s, SHORTEST_WARM_UP_S))
+    return load, viewer, payload_bytes
+
+
+def stopped(load: Helper, viewer: Helper) -> tuple[dict[str, Any], dict[str, Any]]:
+    """End the load, and the viewer once the last sample has had time to come; return what each says of it."""
+    load.tell("stop")
+    published = load.hear("stopped", HEAR_TIMEOUT_S)
+    time.sleep(SETTLE_S)
+    viewer.tell("stop")
+    seen = viewer.hear("stopped", HEAR_TIMEOUT_S)
+    viewer.end()
+    load.end()
+    return published, seen
+
+
+def latencies_s(seen: dict[str, Any], begin: float, end: float) -> list[float]:
+    """Return those of the viewer's samples of this time, in seconds and in order; infinity where it saw none."""
+    return sorted(latency for moment, latency in seen["samples"] if begin <= moment < end) or [float("inf")]
 
 
 def load_command(deployment: Deployment, interval_s: float, *, together: bool = False) -> list[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import sys
 import tempfile
 import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.children import Children, Helper
-from bench.delivery import GPUS, HEAR_TIMEOUT_S, SETTLE_S, SHORTEST_WARM_UP_S, load_command, quantile
+from bench.children import Children
+from bench.delivery import GPUS, latencies_s, quantile, stopped, watched_load
 from bench.deployment import USER, Deployment
 from bench.errors import BenchmarkError
 from bench.processes import Meter
@@ -59,16 +58,7 @@ def scrape() -> Result:
         with open_accounts(deployment.data) as accounts:
             token = accounts.tokens.make(USER, "scrape")[1]
         deployment.start()
-        load = Helper(children, "load", load_command(deployment, INTERVAL_S))
-        load.hear("connected", HEAR_TIMEOUT_S)
-        viewer_command = [sys.executable, "-m", "bench.viewer", "--page", deployment.page, "--user", USER]
-        viewer = Helper(children, "viewer", viewer_command)
-        viewer.tell(deployment.password)
-        viewer.hear("watching", HEAR_TIMEOUT_S)
-        load.tell("publish")
-        load.hear("publishing", HEAR_TIMEOUT_S)
-        time.sleep(max(INTERVAL_S, SHORTEST_WARM_UP_S))
-
+        load, viewer, _ = watched_load(children, deployment, INTERVAL_S)
         quiet = Meter(deployment.pids())
         quiet.start()
         begin = time.time()
@@ -84,15 +74,9 @@ def scrape() -> Result:
         end = time.time()
         costs = meter.stop()
         children.check()
-        load.tell("stop")
-        published = load.hear("stopped", HEAR_TIMEOUT_S)
-        time.sleep(SETTLE_S)
-        viewer.tell("stop")
-        seen = viewer.hear("stopped", HEAR_TIMEOUT_S)
-        viewer.end()
-        load.end()
-    without = _latencies_s(seen["samples"], begin, middle)
-    meanwhile = _latencies_s(seen["samples"], middle, end)
+        published, seen = stopped(load, viewer)
+    without = latencies_s(seen, begin, middle)
+    meanwhile = latencies_s(seen, middle, end)
     text = scrapes.text()
     times_s = sorted(scrapes.times_s)
     cpu_without = next(cost.cpu_percent for cost in quiet_costs if cost.name == "master and page")
@@ -127,7 +111,3 @@ def scrape() -> Result:
         processes=costs,
         others_cpu_percent=meter.others_cpu_percent,
     )
-
-
-def _latencies_s(samples: list[tuple[float, float]], begin: float, end: float) -> list[float]:
-    return sorted(latency for moment, latency in samples if begin <= moment < end) or [float("inf")]
