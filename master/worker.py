@@ -13,6 +13,8 @@ STALE_INTERVALS = 3
 STALE_AT_LEAST_S = 10.0
 OFFLINE_AFTER_S = 60.0
 CLOCK_TOLERANCE_S = 5.0
+# From this utilization on a card is busy: a driver's own work stays below it.
+BUSY_FROM_PERCENT = 5
 
 
 class WorkerState(str, Enum):
@@ -94,7 +96,7 @@ class Worker:
         if now - heard > OFFLINE_AFTER_S + patience_s:
             return WorkerState.OFFLINE
         sampled = self.last_sample if self.last_sample is not None else heard
-        if now - sampled > max(patience_s, STALE_AT_LEAST_S):
+        if now - sampled > sample_patience_s(self.interval_s):
             return WorkerState.STALE
         if self.metrics is not None and self.metrics.health == "degraded":
             return WorkerState.DEGRADED
@@ -118,6 +120,11 @@ class Worker:
             plural = "payload was" if self.rejected_payloads == 1 else "payloads were"
             lines.append(f"{self.rejected_payloads} {plural} not valid and ignored, the last: {self.last_rejection}")
         return lines
+
+
+def sample_patience_s(interval_s: float) -> float:
+    """Return for how long nothing is missing without a sample, from a worker that takes one each `interval_s`."""
+    return max(STALE_INTERVALS * min(interval_s, LONGEST_INTERVAL_S), STALE_AT_LEAST_S)
 
 
 def _later(one: float | None, other: float | None) -> float | None:

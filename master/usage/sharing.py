@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from gpumon.messages import GpuReading, Process
 from master.usage.names import NOBODY, UNKNOWN, user_name
+from master.worker import BUSY_FROM_PERCENT
 
-# From this on a card is busy: what is under it while somebody holds memory is what the idle-held alert tells of.
-BUSY_PERCENT = 5
 # Where the card does not say how much memory it has, a process has at most this.
 _MOST_MEMORY_BYTES = 2**44
 
@@ -36,7 +35,7 @@ _FREE_OR_NOT = Split(is_busy=None, held={NOBODY: 1.0}, worked={NOBODY: 1.0}, mem
 
 def split(gpu: GpuReading) -> Split:
     """Return how the card is split among the users of its processes."""
-    is_busy = None if gpu.utilization_percent is None else gpu.utilization_percent >= BUSY_PERCENT
+    is_busy = None if gpu.utilization_percent is None else gpu.utilization_percent >= BUSY_FROM_PERCENT
     processes = [process for process in gpu.processes if process.type == "compute"]
     if not processes and is_busy:
         processes = gpu.processes
@@ -47,7 +46,7 @@ def split(gpu: GpuReading) -> Split:
     memory = _memory_by_user(gpu, processes)
     sm = _sm_by_user(processes)
     if is_busy is None and sm is not None:
-        is_busy = sum(sm.values()) >= BUSY_PERCENT
+        is_busy = sum(sm.values()) >= BUSY_FROM_PERCENT
     if len(memory) == 1:
         (user,) = memory
         if not gpu.mig_devices:

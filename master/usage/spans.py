@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gpumon.messages import GpuReading, Metrics
 from master.history.placing import SampleClock
 from master.usage.energy import joules
-from master.worker import CLOCK_TOLERANCE_S, LONGEST_INTERVAL_S, STALE_AT_LEAST_S, STALE_INTERVALS
+from master.worker import CLOCK_TOLERANCE_S, sample_patience_s
 
 # Cards of a worker that are followed at once: a machine has up to 16, and a worker that invents ids must end somewhere.
 MAX_CARDS = 512
@@ -50,7 +50,7 @@ class WorkerSpans:
         if received < self._received - CLOCK_TOLERANCE_S:  # the master's clock was set back
             self._cards.clear()
         self._received = received
-        longest = max(STALE_INTERVALS * min(metrics.interval_s, LONGEST_INTERVAL_S), STALE_AT_LEAST_S)
+        longest = sample_patience_s(metrics.interval_s)
         if len(self._cards) > len(metrics.gpus):
             self._let_go(at - longest)
         spans = []
