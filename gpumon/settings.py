@@ -7,7 +7,7 @@ which order they win is in `gpumon.settings_sources`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -26,14 +26,23 @@ def _setting(
 ) -> Meta:
     """Describe a setting: its help text, a flag or a second environment variable of its own, and its bounds.
 
-    `in_file_alone`: it has neither flag nor variable. `is_secret`: no error shows its value.
+    `in_file_alone`: it has neither flag nor variable. `is_secret`: neither an error nor a repr shows its value.
     """
     extra = {"flag": flag, "env": env, "in_file_alone": in_file_alone, "is_secret": is_secret}
     return Meta(description=help, extra=extra, **bounds)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all groups of settings."""
+    """Base of all groups of settings; its repr shows no secret."""
+
+    def __repr__(self) -> str:
+        hints = get_type_hints(type(self), include_extras=True)
+        shown = []
+        for name, value in msgspec.structs.asdict(self).items():
+            metas = getattr(hints[name], "__metadata__", ())
+            is_hidden = value and any(meta.extra["is_secret"] for meta in metas)
+            shown.append(f"{name}={'...' if is_hidden else value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class PageSettings(Section, frozen=True):
@@ -147,6 +156,7 @@ class AgentSettings(Section, frozen=True):
             "what `gpumon join-key` prints, a file that holds it, or - for standard input",
             flag="--join",
             env="GPUMON_JOIN",
+            is_secret=True,
         ),
     ] = None
     username: Annotated[str | None, _setting("user name where it is not the worker's id", flag="--username")] = None
@@ -178,10 +188,6 @@ class AgentSettings(Section, frozen=True):
         Literal["full", "script", "none"],
         _setting("what is shown of a GPU process's command line: full, program and script alone, or none"),
     ] = "script"
-
-    def __repr__(self) -> str:
-        shown = {**msgspec.structs.asdict(self), "join": self.join and "..."}
-        return f"AgentSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class CommandSettings(Section, frozen=True):
@@ -250,7 +256,8 @@ class DatabaseSettings(Section, frozen=True):
     url: Annotated[
         str | None,
         _setting(
-            "PostgreSQL database to use instead of the data folder's SQLite file, postgresql://USER@HOST[:PORT]/DATABASE"
+            "PostgreSQL database to use instead of the data folder's SQLite file, postgresql://USER@HOST[:PORT]/DATABASE",
+            is_secret=True,
         ),
     ] = None
     password_file: Annotated[
@@ -260,10 +267,6 @@ class DatabaseSettings(Section, frozen=True):
     max_connections: Annotated[
         int, _setting("connections to PostgreSQL that one process may have open at once", ge=3, le=1000)
     ] = 20
-
-    def __repr__(self) -> str:
-        shown = {**msgspec.structs.asdict(self), "url": self.url and "..."}
-        return f"DatabaseSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class ChannelSettings(Section, frozen=True):
@@ -283,11 +286,6 @@ class ChannelSettings(Section, frozen=True):
     gather_s: Annotated[
         float, _setting("seconds for which further alerts are awaited, to be told in one message", ge=0, le=3600)
     ] = 10.0
-
-    def __repr__(self) -> str:
-        hidden = {name: "..." for name in ("apprise", "webhook") if getattr(self, name) is not None}
-        shown = {**msgspec.structs.asdict(self), **hidden}
-        return f"ChannelSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class AlertSettings(Section, frozen=True):

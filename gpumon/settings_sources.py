@@ -24,8 +24,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# Secrets that could be misread.
-_MAY_BE_SECRET = frozenset({"agent.join", "database.url"})
 SYSTEM_SETTINGS_FILE = Path("/etc/gpumon/gpumon.toml")
 
 
@@ -33,7 +31,7 @@ SYSTEM_SETTINGS_FILE = Path("/etc/gpumon/gpumon.toml")
 class Declaration:
     """One setting as declared: its key, type, default, flag, environment variables and help.
 
-    `in_file_alone`: it has neither flag (which is empty) nor variable. `is_secret`: its value is not to be shown.
+    `is_secret`: its value is not to be shown.
     """
 
     key: str
@@ -42,8 +40,12 @@ class Declaration:
     flag: str
     variables: tuple[str, ...]
     help: str
-    in_file_alone: bool = False
     is_secret: bool = False
+
+    @property
+    def in_file_alone(self) -> bool:
+        """Whether it has neither flag (which is empty) nor variable."""
+        return not self.flag
 
     @property
     def is_switch(self) -> bool:
@@ -96,9 +98,7 @@ def _walk(section: type[Section], prefix: str) -> Iterator[Declaration]:
         flag = extra["flag"] or "--" + key.replace(".", "-").replace("_", "-")
         if extra["in_file_alone"]:
             flag, variables = "", ()
-        is_secret = extra["is_secret"] or key in _MAY_BE_SECRET
-        help_text = meta.description or ""
-        yield Declaration(key, annotation, default, flag, variables, help_text, extra["in_file_alone"], is_secret)
+        yield Declaration(key, annotation, default, flag, variables, meta.description or "", extra["is_secret"])
 
 
 def _settings_file(values: Mapping[str, Any], config: Path | None) -> Path | None:

@@ -137,7 +137,7 @@ def _totals(asked: Asked) -> UsageTotals:
         total.join(group)
     return UsageTotals(
         **asked.told(),
-        label_keys=list(usage.label_keys()),
+        label_keys=usage.label_keys(),
         total=figures(total, usage.prices),
         groups=[UsageGroup(name=group.name, **msgspec.structs.asdict(figures(group, usage.prices))) for group in found],
     )

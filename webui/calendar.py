@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -39,13 +40,12 @@ def buckets(start: float, end: float, step: str, zone: tzinfo) -> list[tuple[flo
         raise BadQuestionError(f"that is more than {MOST_BUCKETS} {step}s: {hint}")
     bounds = [start]
     if step == "hour":
-        bounds += range(int(start // HOUR_S + 1) * HOUR_S, int(end // HOUR_S + 1) * HOUR_S, HOUR_S)
+        bounds += range(int(start // HOUR_S + 1) * HOUR_S, math.ceil(end), HOUR_S)
     else:
         day = datetime.fromtimestamp(start, zone).date()
         while (midnight := _midnight(day + timedelta(days=1), zone)) < end:
             day += timedelta(days=1)
             bounds.append(midnight)
-    bounds = [bound for bound in bounds if bound < end or bound == start]
     return list(zip(bounds, [*bounds[1:], end], strict=True))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gpumon.messages import Event, GpuReading
 from master.alerts.alert_store import AlertStore
 from master.alerts.clock import Clocks
-from master.alerts.records import Alert, Kind
+from master.alerts.records import Alert
 from master.alerts.rules import Rule
 from master.alerts.subjects import Subject
 from master.alerts.texts import card_text, ended_text, event_text, worker_text
@@ -21,8 +21,6 @@ TELL_AT_LATEST_S = 5.0
 # What is pending for shorter is not kept: a reading around its threshold would be written all the time.
 KEEP_PENDING_AFTER_S = 5.0
 LONGEST_TEXT = 1024
-
-_EVENTS = frozenset({Kind.XID, Kind.ECC_UNCORRECTED})
 
 
 class Findings:
@@ -43,25 +41,7 @@ class Findings:
 
     def fires(self, watch: Watch, rule: Rule, subject: Subject, happened: Event | None) -> None:
         """Give the subject its alert."""
-        now = self._clocks.wall()
-        is_event = rule.kind in _EVENTS
-        subject.alert = Alert(
-            id=subject.id,
-            rule=rule.name,
-            kind=rule.kind,
-            severity=rule.severity,
-            worker_id=watch.worker_id,
-            gpu=subject.gpu,
-            state="firing",
-            since=now,
-            text=self._text(watch, rule, subject, happened),
-            value=subject.value,
-            threshold=rule.threshold,
-            unit=rule.unit,
-            count=max(subject.events, subject.rises, 1),
-            last=now if is_event else None,
-            labels=dict(watch.labels),
-        )
+        subject.alert = _alert(watch, rule, subject, self._clocks.wall(), self._text(watch, rule, subject, happened))
         subject.told = subject.reading
         self.firing[subject.id] = (watch, subject)
         self.keep_and_tell(subject.alert)
@@ -73,7 +53,7 @@ class Findings:
                 subject.alert,
                 text=self._text(watch, rule, subject, happened),
                 value=subject.value,
-                count=max(subject.events, subject.rises),
+                count=subject.count,
                 last=self._clocks.wall(),
             )
             self._store.keep(subject.alert)
@@ -123,18 +103,7 @@ class Findings:
         if subject.alert is not None or not (is_new or (subject.is_kept and subject.has_moved)):
             return
         subject.is_kept, subject.has_moved = True, False
-        alert = Alert(
-            id=subject.id,
-            rule=rule.name,
-            kind=rule.kind,
-            severity=rule.severity,
-            worker_id=watch.worker_id,
-            gpu=subject.gpu,
-            state="firing",
-            since=self._clocks.wall_of(subject.since),
-            text="",
-        )
-        self._store.keep(alert, is_pending=True)
+        self._store.keep(_alert(watch, rule, subject, self._clocks.wall_of(subject.since), ""), is_pending=True)
 
     def settle(self) -> None:
         """Have deleted what never fired."""
@@ -153,15 +122,34 @@ class Findings:
 
     def _text(self, watch: Watch, rule: Rule, subject: Subject, happened: Event | None) -> str:
         worker = self._worker_of(watch.worker_id)
-        if rule.kind in _EVENTS:
+        if rule.facts.is_event:
             gpu = _reading(worker, subject.gpu)
-            count = max(subject.events, subject.rises, 1)
-            text = event_text(rule, gpu, subject.gpu, happened, count)
+            text = event_text(rule, gpu, subject.gpu, happened, subject.count)
         elif not rule.facts.about_card:
             text = worker_text(rule, worker, self._clocks.now() - watch.heard)
         else:
             text = card_text(rule, subject.reading, subject.gpu, subject.value)
         return text[:LONGEST_TEXT]
+
+
+def _alert(watch: Watch, rule: Rule, subject: Subject, since: float, text: str) -> Alert:
+    return Alert(
+        id=subject.id,
+        rule=rule.name,
+        kind=rule.kind,
+        severity=rule.severity,
+        worker_id=watch.worker_id,
+        gpu=subject.gpu,
+        state="firing",
+        since=since,
+        text=text,
+        value=subject.value,
+        threshold=rule.threshold,
+        unit=rule.unit,
+        count=subject.count,
+        last=since if rule.facts.is_event else None,
+        labels=dict(watch.labels),
+    )
 
 
 def _reading(worker: Worker | None, uuid: str | None) -> GpuReading | None:

@@ -48,6 +48,11 @@ class Subject:
     told: GpuReading | None = None
     free_since: float | None = None
 
+    @property
+    def count(self) -> int:
+        """How often it has happened. An ECC error shows twice, as an event and in the count of its card."""
+        return max(self.events, self.rises, 1)
+
     def free_for_s(self, verdict: Verdict, now: float) -> float:
         """Return for how long, in seconds, the rule has said without a break that it is over."""
         if verdict is CLEAR and self.free_since is None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from gpumon.messages import Event, GpuReading, Metrics
 from master.alerts.conditions import CLEAR, HOLD, MET, UNKNOWN, Plan, Read, Verdict, judge_lost, judge_unread, plan
+from master.alerts.kinds import KINDS
 from master.alerts.records import Kind
 from master.alerts.rules import Rule
 from master.alerts.subjects import FORGOTTEN_AFTER_S, Step, Subject, begin
 from master.alerts.watch import Outcome, Watch
-from master.worker import LONGEST_INTERVAL_S, STALE_AT_LEAST_S, STALE_INTERVALS, Worker, WorkerState
+from master.worker import Worker, WorkerState, sample_patience_s
 
 # After the master has come to the broker, agents have this long to come back as well: twice their longest pause
 # between two attempts (`gpumon.link.LONGEST_RETRY_S`).
@@ -93,7 +94,7 @@ class Watches:
         """Judge a live sample that is newer than the one before."""
         watch = self.know(worker)
         made = watch.plan or self._replan(watch)
-        at = _At(self._now(), _patience_s(metrics.interval_s))
+        at = _At(self._now(), sample_patience_s(metrics.interval_s))
         for gpu in metrics.gpus:
             self._judge_card(watch, made, gpu, at)
         if watch.subjects:
@@ -145,7 +146,7 @@ class Watches:
                 continue
             for subject in watch.each():
                 kind = self._kind_of(watch, subject)
-                if kind in (Kind.XID, Kind.ECC_UNCORRECTED):
+                if kind is not None and KINDS[kind].is_event:
                     if now - subject.last_event >= self._events_end_after_s:
                         self._finish(watch, subject, None)
                 elif subject.alert is not None and kind in _STAYS:
@@ -238,14 +239,14 @@ class Watches:
     def _happen(
         self, watch: Watch, rule: Rule, gpu: str | None, event: Event | None, *, events: int = 0, rises: int = 0
     ) -> None:
-        """Count a moment. An ECC error shows twice, as an event and in the count: it is told by whichever is first."""
+        """Count a moment; an ECC error is told by its event or the count, whichever is first."""
         now = self._now()
         subject = watch.subjects.get(gpu, {}).get(rule.name)
         is_new = subject is None
         if subject is None:
             subject = begin(rule.name, gpu, now)
             watch.add(subject)
-        before = max(subject.events, subject.rises)
+        before = subject.count
         subject.events += events
         subject.rises += rises
         subject.last_event = subject.seen = now
@@ -253,7 +254,7 @@ class Watches:
             subject.value = float(event.value)
         if is_new:
             self._outcome.fires(watch, rule, subject, event)
-        elif max(subject.events, subject.rises) > before:
+        elif subject.count > before:
             self._outcome.happens_again(watch, rule, subject, event)
 
     def _end_gone(self, watch: Watch, metrics: Metrics) -> None:
@@ -292,10 +293,6 @@ class Watches:
             return subject.alert.kind
         rule = watch.plan.rules.get(subject.rule) if watch.plan is not None else None
         return rule.kind if rule is not None else None
-
-
-def _patience_s(interval_s: float) -> float:
-    return max(STALE_INTERVALS * min(interval_s, LONGEST_INTERVAL_S), STALE_AT_LEAST_S)
 
 
 def _bounded(value: float | None) -> float | None:

@@ -24,7 +24,7 @@ from master.telling.channels import Channel, read_channels, wrong
 from master.telling.courier import Courier, Delivery
 from master.telling.message import Message
 from master.telling.missed import missed
-from master.telling.outbox import Kept, Outbox
+from master.telling.outbox import Outbox
 from master.telling.runner import ChannelRunner
 from master.telling.webhook import webhook_job
 
@@ -112,10 +112,10 @@ class Telling:
             return
         self._courier.start()
         self._check(channels)
-        self.load(channels)
+        self._load(channels)
         self._bus.subscribe(AlertChanged, self._take)
         self._bus.subscribe(AlertRulesChanged, self._rules_changed)
-        self.take_up()
+        self._take_up()
         self._outbox.start()
         for runner in self._runners.values():
             runner.start()
@@ -164,10 +164,11 @@ class Telling:
         self._audit.add_soon(by, "alert_channel.tested", name, problem=problem)
         return problem
 
-    def load(self, channels: list[Channel]) -> None:
+    def _load(self, channels: list[Channel]) -> None:
         """Make the channels' runners, with what was kept of them."""
         kept = self._outbox.load(self._clock() - _DAY_S)
-        alerts = self._known_alerts(kept, channels)
+        unheard = {channel.name: missed(kept, channel.name) for channel in channels}
+        alerts = self._known_alerts({row.alert_id for row in kept.rows if row.is_open}.union(*unheard.values()))
         for channel in channels:
             runner = ChannelRunner(
                 channel,
@@ -180,11 +181,11 @@ class Telling:
             runner.load([row for row in kept.rows if row.channel == channel.name], alerts)
             runner.last_sent = kept.last_sent.get(channel.name)
             self._runners[channel.name] = runner
-            for alert_id in missed(kept, channel.name):
+            for alert_id in unheard[channel.name]:
                 if alert_id in alerts:
                     runner.take(alerts[alert_id], was_missed=True)
 
-    def take_up(self) -> None:
+    def _take_up(self) -> None:
         """Put down what fires and is not put down yet."""
         for alert in self._alerts.active():
             self._take(AlertChanged(alert))
@@ -203,11 +204,9 @@ class Telling:
             if problem is not None:
                 raise wrong(channel.name, problem)
 
-    def _known_alerts(self, kept: Kept, channels: list[Channel]) -> dict[str, Alert]:
+    def _known_alerts(self, needed: set[str]) -> dict[str, Alert]:
+        """Return what fires, and those that are needed besides, as far as they are kept."""
         found = {alert.id: alert for alert in self._alerts.active()}
-        needed = {row.alert_id for row in kept.rows if row.is_open}
-        for channel in channels:
-            needed.update(missed(kept, channel.name))
         for alert_id in needed - found.keys():
             alert = self._alerts.alert(alert_id)
             if alert is not None:

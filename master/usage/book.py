@@ -44,7 +44,6 @@ class Book:
     """All open hours, by their start (seconds since 1970) and worker. Not safe to share."""
 
     def __init__(self) -> None:
-        self.late_s = 0.0
         self.crowded: set[str] = set()
         self._hours: dict[int, dict[str, WorkerHour]] = {}
 
@@ -60,9 +59,7 @@ class Book:
         whole_s = span.end - span.start
         while hour < span.end:
             seconds = min(span.end, hour + HOUR_S) - max(span.start, hour)
-            if hour + HOUR_S + KEPT_OPEN_S <= now:
-                self.late_s += seconds
-            elif seconds > 0:
+            if seconds > 0 and hour + HOUR_S + KEPT_OPEN_S > now:  # else it comes too late for its hour
                 energy_j = None if span.energy_j is None else span.energy_j * (seconds / whole_s)
                 self._add(hour, at, portions(shared, seconds, energy_j))
             hour += HOUR_S

@@ -16,8 +16,8 @@ from master.usage.names import NOBODY, Place
 _HOUR_S = 3600.0
 _GIB_HOUR_MIB_S = 1024.0 * 3600.0
 _KWH_J = 3.6e6
-# Less is what is left over of a difference.
-_LITTLE_S = 1e-6
+# Less is what is left over of a difference, as where hours are taken away from a day.
+LITTLE_S = 1e-6
 USER, WORKER, MODEL = "user", "worker", "model"
 
 
@@ -122,7 +122,7 @@ def figures(group: Group, prices: Prices) -> Figures:
     held = users[amounts.HELD] / _HOUR_S
     free = nobody[amounts.HELD] / _HOUR_S
     idle = users[amounts.IDLE] / _HOUR_S
-    is_told = users[amounts.TOLD] > _LITTLE_S or held <= _LITTLE_S
+    is_told = users[amounts.TOLD] > LITTLE_S or held <= LITTLE_S
     energy = users[amounts.ENERGY] / _KWH_J
     free_energy = nobody[amounts.ENERGY] / _KWH_J
     cost, free_cost = prices.cost(held, energy), prices.cost(free, free_energy)
@@ -132,11 +132,11 @@ def figures(group: Group, prices: Prices) -> Figures:
         busy_hours=_rounded(users[amounts.BUSY] / _HOUR_S) if is_told else None,
         idle_hours=_rounded(idle) if is_told else None,
         memory_gib_hours=_rounded(users[amounts.MEMORY] / _GIB_HOUR_MIB_S),
-        energy_kwh=_rounded(energy) if users[amounts.METERED] > _LITTLE_S or held <= _LITTLE_S else None,
+        energy_kwh=_rounded(energy) if users[amounts.METERED] > LITTLE_S or held <= LITTLE_S else None,
         cost=None if cost is None else _rounded(cost),
         idle_cost=None if idle_cost is None else _rounded(idle_cost),
         free_hours=_rounded(free),
-        free_energy_kwh=_rounded(free_energy) if nobody[amounts.METERED] > _LITTLE_S or free <= _LITTLE_S else None,
+        free_energy_kwh=_rounded(free_energy) if nobody[amounts.METERED] > LITTLE_S or free <= LITTLE_S else None,
         free_cost=None if free_cost is None else _rounded(free_cost),
         metered_hours=_rounded((users[amounts.METERED] + nobody[amounts.METERED]) / _HOUR_S),
     )

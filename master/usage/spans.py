@@ -26,12 +26,9 @@ class Span:
 class WorkerSpans:
     """What is remembered of one worker's cards: when each was last told of, and its energy counter then."""
 
-    __slots__ = ("_cards", "_clock", "_received", "late", "passed_over", "repeated")
+    __slots__ = ("_cards", "_clock", "_received")
 
     def __init__(self) -> None:
-        self.repeated = 0
-        self.late = 0
-        self.passed_over = 0
         self._clock = SampleClock()
         self._received = float("-inf")
         self._cards: dict[str, tuple[float, float | None]] = {}
@@ -45,7 +42,6 @@ class WorkerSpans:
         """Return the spans of which this sample tells: none where it is a repeated or late one, or the first."""
         at = self._clock.place(metrics.time, metrics.seq, received)
         if at is None:
-            self.repeated += 1
             return []
         if received < self._received - CLOCK_TOLERANCE_S:  # the master's clock was set back
             self._cards.clear()
@@ -67,11 +63,9 @@ class WorkerSpans:
         before = self._cards.get(gpu.uuid)
         if before is None:
             if len(self._cards) >= MAX_CARDS:
-                self.passed_over += 1
                 return None
         elif at <= before[0]:
-            self.late += 1  # its time has been counted, with the sample that overtook it
-            return None
+            return None  # its time has been counted, with the sample that overtook it
         self._cards[gpu.uuid] = (at, gpu.energy_j)
         if before is None or at - before[0] > longest:
             return None

@@ -15,7 +15,7 @@ from master.usage.amounts import Amounts
 from master.usage.book import HOUR_S, KEPT_OPEN_S, Book
 from master.usage.names import NOBODY, Place, place
 from master.usage.pieces import Piece, pieces
-from master.usage.query import USER, By, Filter, Group, Groups, Prices
+from master.usage.query import LITTLE_S, USER, By, Filter, Group, Groups, Prices
 from master.usage.spans import WorkerSpans
 from master.usage.store import DAY_S, HOURS_KEPT_S, UsageStore
 
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 _MINUTE_S = 60.0
 # A worker that says nothing for so long is let go of; its next sample is a first one.
 _FORGOTTEN_AFTER_S = 4 * 3600.0
-# What is less was left over where hours were taken away from a day.
-_NOTHING_S = 1e-6
 # A day is made once the last hour of it is kept.
 _DAY_AFTER_S = 2 * KEPT_OPEN_S
 
@@ -74,11 +72,6 @@ class Usage:
         """Why usage is not being kept, None while it is."""
         problem = self._store.problem
         return None if problem is None else f"usage is not being kept: {problem}"
-
-    @property
-    def repeated_samples(self) -> int:
-        """Samples that had come before."""
-        return sum(worker.spans.repeated for worker in self._workers.values())
 
     def start(self) -> None:
         """Go on with the hours that a stop has cut short, and listen. Raises StoreError."""
@@ -132,7 +125,7 @@ class Usage:
             groups: Groups = {}
             for piece in pieces(start, end, first_hour, made_until):
                 asked.stored(groups, piece, open_hours)
-            groups = {name: group for name, group in groups.items() if group.seconds > _NOTHING_S}
+            groups = {name: group for name, group in groups.items() if group.seconds > LITTLE_S}
             for hour, at, user, amounts in lines:
                 if start <= hour < end and only.covers(at) and only.user in (None, user):
                     _into(groups, by.name(at, user), user == NOBODY, amounts)

@@ -1,8 +1,8 @@
 // All of it together: how much of the cards' time was used, held idle and free, and what it took.
 
-import { percent } from "../lib/format.js";
+import { percent, share } from "../lib/format.js";
 import { html } from "../lib/html.js";
-import { hours, kilowattHours, moneyIn, percentOf } from "../lib/usage.js";
+import { hours, kilowattHours, moneyIn } from "../lib/usage.js";
 import { StateBadge } from "./state-badge.js";
 
 function Sum({ label, value, more, mark }) {
@@ -17,7 +17,7 @@ export function UsageSum({ totals }) {
   const all = total.held_hours + total.free_hours;
   const money = moneyIn(prices.currency);
   const ofAll = (value) => {
-    const part = percentOf(value, all);
+    const part = share(value, all);
     return part === null ? "" : `${percent(part)} of all`;
   };
   const energy = total.energy_kwh === null && total.free_energy_kwh === null ? null : (total.energy_kwh ?? 0) + (total.free_energy_kwh ?? 0);

@@ -1,9 +1,9 @@
 // The groups and what each has: sorted by a column, what is held idle marked by shape and word.
 
-import { percent } from "../lib/format.js";
+import { percent, share } from "../lib/format.js";
 import { collator } from "../lib/fleet.js";
 import { html, useState } from "../lib/html.js";
-import { NOBODY, gibHours, hours, kilowattHours, moneyIn, nameOf, percentOf } from "../lib/usage.js";
+import { NOBODY, gibHours, hours, kilowattHours, moneyIn, nameOf } from "../lib/usage.js";
 import { Meter } from "./meter.js";
 import { StateBadge } from "./state-badge.js";
 
@@ -51,7 +51,7 @@ function Heading({ column, sort, onSort }) {
 }
 
 function Idle({ group }) {
-  const part = percentOf(group.idle_hours, group.held_hours);
+  const part = share(group.idle_hours, group.held_hours);
   if (part === null || part < MUCH_IDLE_PERCENT) return html`${hours(group.idle_hours)}`;
   return html`<span class="usage-idle">
     <${StateBadge} state="held" word=${`${percent(part)} idle`} /> ${hours(group.idle_hours)}
@@ -74,7 +74,7 @@ function Cell({ column, group, whole, view, change, tone }) {
   if (column.key === "idle") return html`<td class="numeric">${group.name === NOBODY ? "" : html`<${Idle} group=${group} />`}</td>`;
   if (column.key === "held") return html`<td class="numeric">${hours(timeOf(group))}</td>`;
   if (column.key === "share") {
-    const part = percentOf(timeOf(group), whole) ?? 0;
+    const part = share(timeOf(group), whole) ?? 0;
     return html`<td class="numeric usage-share">${percent(part)}<${Meter} value=${part} label=${`${percent(part)} of the hours`} /></td>`;
   }
   const isOfUsers = ["busy", "memory"].includes(column.key);

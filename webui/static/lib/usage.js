@@ -6,7 +6,7 @@ import { NONE, given, number } from "./format.js";
 const DAY_MS = 86_400_000;
 export const RANGES = { today: "Today", "7d": "7 days", "30d": "30 days", month: "This month", "last-month": "Last month", dates: "Dates" };
 export const METRICS = { hours: "GPU-hours", idle: "Held idle", energy: "Energy" };
-export const GROUPS_SHOWN = 8;
+const GROUPS_SHOWN = 8;
 export const NOBODY = "nobody";
 const USUAL = { range: "30d", by: "user", metric: "hours", user: "", worker: "", label: "", from: "", to: "" };
 
@@ -106,8 +106,4 @@ export function moneyIn(currency) {
 
 export function formatOf(metric) {
   return metric === "energy" ? kilowattHours : hours;
-}
-
-export function percentOf(part, whole) {
-  return given(part) && whole > 0 ? (100 * part) / whole : null;
 }
