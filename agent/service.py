@@ -11,7 +11,7 @@ from agent.command_conditions import CommandConditions, command_conditions
 from agent.command_user import warn_of_root
 from agent.folder_lock import alone_in
 from agent.home_assistant.offer import home_assistant_extensions, offered_buttons
-from agent.identity import Identity, load_identity, worker_id_of
+from agent.identity import Identity, keep_worker_id, load_identity, worker_id_of
 from agent.joining import Joining
 from agent.login import Login, tell_joined
 from agent.machine import this_machine
@@ -41,9 +41,10 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     _check_labels(settings.agent.labels)
     conditions = command_conditions(settings.commands)
     offered_buttons(settings)
-    worker_id = worker_id_of(settings.agent)
+    worker_id = worker_id_of(settings)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
     with alone_in(folder):
+        keep_worker_id(settings, worker_id)
         joining = Joining(settings, worker_id, folder)
         completed = joining.settings(stop)
         if completed is not None:

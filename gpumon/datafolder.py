@@ -56,6 +56,11 @@ class DataFolder:
         """How workers reach the broker, as the master has said at its last start; nothing in it is secret."""
         return self.root / "reach.json"
 
+    @property
+    def worker_id(self) -> Path:
+        """The id of the first agent that ran with this data, for those that are given none."""
+        return self.root / "worker-id"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
         return self.root / "agent" / worker_id

@@ -147,7 +147,9 @@ class AgentSettings(Section, frozen=True):
     ] = None
     worker_id: Annotated[
         str | None,
-        _setting("name of this worker; the hostname by default", flag="--worker-id", env="WORKER_ID"),
+        _setting(
+            "name of this worker; by default the hostname at the first start", flag="--worker-id", env="WORKER_ID"
+        ),
     ] = None
     token_file: Annotated[str, _setting("file (mode 0600) with this worker's token", flag="--token-file")] = "token.txt"
     join: Annotated[

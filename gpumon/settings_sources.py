@@ -74,7 +74,8 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], conf
     given = {key: (value, known[key].flag) for key, value in flags.items() if value is not None}
     for key, declaration in known.items():
         for variable in declaration.variables:
-            if variable in environment and key not in given:
+            # An empty one is how Compose passes on one that is unset.
+            if environment.get(variable) and key not in given:
                 given[key] = (environment[variable], variable)
     values = {key: _converted(known[key], raw, source) for key, (raw, source) in given.items()}
     for key, (raw, source) in _from_file(_settings_file(values, config), known).items():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from agent.identity import worker_id_of
 from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
@@ -15,7 +16,6 @@ from gpumon.errors import SettingError, StartError
 from gpumon.files import ensure_secret
 from gpumon.settings import Settings
 from gpumon.settings_sources import declarations
-from gpumon.topics import check_worker_id, default_worker_id
 
 SETTINGS = (
     *TLS_SETTINGS,
@@ -106,7 +106,7 @@ def _has_gpu(settings: Settings) -> bool:
 
 
 def _agent_of_this_machine(settings: Settings, data: DataFolder, environment: dict[str, str]) -> Child:
-    worker_id = check_worker_id(settings.agent.worker_id or default_worker_id())
+    worker_id = worker_id_of(settings)
     token_file = data.token_file(worker_id)
     if not token_file.exists():
         add = gpumon_command("worker", "add", worker_id, "--if-missing")
