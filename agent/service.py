@@ -16,6 +16,7 @@ from agent.joining import Joining
 from agent.login import Login, tell_joined
 from agent.machine import this_machine
 from agent.node import WorkerNode
+from agent.pulse import Pulse
 from agent.samplers.choose import choose_sampler
 from agent.samplers.host import HostSampler
 from gpumon.address import BrokerAddress, parse_broker_address
@@ -56,6 +57,7 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
     who = load_identity(settings)
     node = _node(settings, address, who, conditions)
     warn_of_root(settings)
+    pulse = Pulse(who.folder)
     try:
         node.start()
         if joining.has_joined:
@@ -63,9 +65,11 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
         memory.settle()
         login = Login(settings, who, joining)
         while not stop.wait(LOOK_AT_LOGIN_S):
+            pulse.beat(node.trouble)
             if node.is_login_refused:
                 login.renew(node, address, stop)
     finally:
+        pulse.end()
         node.stop()
 
 

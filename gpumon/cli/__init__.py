@@ -35,6 +35,7 @@ SUBCOMMANDS = {
     "audit": ("gpumon.cli.audit", "show who did what"),
     "move-database": ("gpumon.cli.move_database", "copy everything from SQLite to the PostgreSQL of database.url"),
     "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
+    "health": ("gpumon.cli.health", "does the master, agent or broker of this machine work? exit code 0 or 1"),
     "install-service": ("gpumon.cli.install_service", "have systemd start a master or an agent at boot"),
     "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
