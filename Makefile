@@ -41,12 +41,19 @@ bench: .venv/.test
 screenshots: .venv/.test
 	.venv/bin/python scripts/screenshots $(ARGS)
 
-# Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses.
+# Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses. The last three
+# are what the images hold, and what builds gpumon for them.
 lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml requirements/build.in -o requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent --extra master --extra notify --extra postgres --extra top --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent pyproject.toml -c requirements/run.txt -o requirements/agent.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent --extra master --extra notify --extra postgres pyproject.toml -c requirements/run.txt -o requirements/master.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    requirements/build.in -c requirements/run.txt -o requirements/build.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info
