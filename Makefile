@@ -51,7 +51,7 @@ lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent pyproject.toml -c requirements/run.txt -o requirements/agent.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres pyproject.toml -c requirements/run.txt -o requirements/master.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml -c requirements/run.txt -o requirements/master.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/build.in -c requirements/run.txt -o requirements/build.txt
 
