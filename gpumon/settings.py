@@ -245,7 +245,7 @@ class HistorySettings(Section, frozen=True):
         _setting(
             "MiB of memory for the raw samples of the whole fleet; when they are used up, the window shortens", ge=0
         ),
-    ] = 64
+    ] = 32
     raw_window_s: Annotated[float, _setting("seconds for which every sample is kept, in memory", ge=60)] = 3600.0
     minute_hours: Annotated[float, _setting("hours for which a value a minute is kept", ge=1, le=744)] = 24.0
     ten_minute_days: Annotated[float, _setting("days for which a value every ten minutes is kept", ge=1, le=366)] = 14.0
