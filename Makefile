@@ -1,5 +1,5 @@
 # `make run` starts gpumon, `make test` runs its tests; README.md says the rest.
-.PHONY: run demo test fuzz check audit bench lock vendor screenshots clean
+.PHONY: run demo test fuzz check audit bench docs lock vendor screenshots clean
 ARGS ?=
 
 run: .venv/.run
@@ -37,6 +37,10 @@ bench: .venv/.test
 
 .venv/.test: requirements/test.txt pyproject.toml scripts/install
 	@scripts/install test
+
+# The documentation as a site, in build/site.
+docs: .venv/.test
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict $(ARGS)
 
 screenshots: .venv/.test
 	.venv/bin/python scripts/screenshots $(ARGS)
