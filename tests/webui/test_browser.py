@@ -207,7 +207,7 @@ def test_a_worker_s_page_shows_every_reading_and_tells_none_from_zero(
     assert value("PCIe link") == f"gen 5 {TIMES}16"
     assert value("Clocks held back") == "held by the power limit"
     expect(tab.get_by_role("article", name="GPU 1")).to_contain_text("1g.18gb")
-    expect(tab.get_by_role("article", name="GPU 1").locator(".small-table")).to_contain_text("11.0\u00a0%")
+    expect(tab.get_by_role("article", name="GPU 1").locator(".small-table")).to_contain_text("11\u00a0%")
     expect(tab.locator(".gpu-lost .gpu-activity")).to_have_count(0)
     expect(tab.locator(".gpu-lost")).to_contain_text("lost")
     expect(tab.locator(".processes")).to_contain_text("python train.py")

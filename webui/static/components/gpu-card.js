@@ -33,6 +33,12 @@ const PARTS = {
   dram_percent: ["Memory bandwidth", "the share of what is possible, since the sample before"],
 };
 
+// A card is narrow: of a slice, the two that tell most.
+const IN_A_SLICE = [
+  ["sm_percent", "SMs"],
+  ["tensor_percent", "Tensor"],
+];
+
 function Activity({ gpu }) {
   const told = Object.keys(PARTS).filter((field) => given(gpu[field]));
   if (told.length === 0) return null;
@@ -77,13 +83,13 @@ function details(gpu, inventory) {
 }
 
 function MigDevices({ devices }) {
-  const told = Object.keys(PARTS).filter((field) => devices.some((device) => given(device[field])));
+  const told = IN_A_SLICE.filter(([field]) => devices.some((device) => given(device[field])));
   return html`<table class="small-table">
     <caption>MIG devices</caption>
     <thead>
       <tr>
         <th scope="col">Instance</th><th scope="col">Profile</th><th scope="col">Memory</th>
-        ${told.map((field) => html`<th scope="col" key=${field} title=${PARTS[field][1]}>${PARTS[field][0]}</th>`)}
+        ${told.map(([field, name]) => html`<th scope="col" key=${field} title=${PARTS[field][1]}>${name}</th>`)}
         <th scope="col">UUID</th>
       </tr>
     </thead>
@@ -93,7 +99,7 @@ function MigDevices({ devices }) {
           <td>${device.gpu_instance ?? NONE}/${device.compute_instance ?? NONE}</td>
           <td>${device.profile ?? NONE}</td>
           <td>${part(device.memory_used_bytes, device.memory_total_bytes)}</td>
-          ${told.map((field) => html`<td key=${field}>${finePercent(device[field])}</td>`)}
+          ${told.map(([field]) => html`<td key=${field}>${percent(device[field])}</td>`)}
           <td class="uuid" title=${device.uuid}>${device.uuid}</td>
         </tr>`,
       )}
