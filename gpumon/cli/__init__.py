@@ -144,7 +144,7 @@ def _overview() -> str:
 
 
 def _extra_for(name: str) -> str:
-    extra = {"agent": "agent", "demo-workers": "agent", "top": "top", "completion": "top"}.get(name, "master")
+    extra = {"agent": "agent", "demo-workers": "agent,master", "top": "top", "completion": "top"}.get(name, "master")
     return f"pip install 'gpumon[{extra}]'"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from agent.identity import worker_id_of
 from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Keep the processes running until SIGTERM or SIGINT."""
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
+    _check_installed()
     data = data_folder(settings)
     for secret in (data.master_secret, data.session_secret):
         ensure_secret(
@@ -74,6 +76,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         elif settings.broker.url is None and _has_gpu(settings):
             supervisor.add(_agent_of_this_machine(settings, data, environment))
         return supervisor.run()
+
+
+def _check_installed() -> None:
+    """Say once what is not there, rather than have each child say it. Raises SettingError."""
+    missing = next((name for name in ("amqtt", "flask", "sqlalchemy") if find_spec(name) is None), None)
+    if missing is not None:
+        raise SettingError(f"gpumon up needs {missing}, which is not installed: pip install 'gpumon[master]'")
 
 
 def _prepare_tls(settings: Settings, data: DataFolder) -> None:
