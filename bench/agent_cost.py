@@ -75,8 +75,9 @@ def _measure(name: str, *, real: bool) -> Result:
         title="an agent at 1 Hz",
         about=(
             f"`gpumon agent`, its byte code compiled, over {cards}, publishing to the embedded broker for "
-            f"{SECONDS:.0f} s after {WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded from the agent's "
-            f"sampler, cost when made through nvidia-ml-py at the same pace by a process that does nothing else "
+            f"{SECONDS:.0f} s after {WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded "
+            f"from the agent's sampler, cost when made through nvidia-ml-py at the same pace by a process that does "
+            f"nothing else "
             f"({bare['calls']} calls a sample)."
         ),
         command=".venv/bin/python -m bench agent" + (" --real" if real else ""),
