@@ -130,7 +130,7 @@ def test_passwords_are_made_once_for_those_who_need_them_alone(tmp_path: Path) -
     assert set(modes.values()) == {0o600}
     folder = tmp_path / "mosquitto"
     for flag, name in ("-verify_hostname", "mosquitto"), ("-verify_hostname", "gpu.lab"), ("-verify_ip", "fd00::7"):
-        words = [openssl, "verify", "-CAfile", folder / "ca.crt", flag, name, folder / "server.crt"]
+        words = [openssl, "verify", "-CAfile", str(folder / "ca.crt"), flag, name, str(folder / "server.crt")]
         assert subprocess.run(words, capture_output=True, check=False).returncode == 0, name
 
 
