@@ -52,19 +52,19 @@ def _measure(name: str, *, real: bool) -> Result:
         time.sleep(WARM_UP_S)
         children.check()
         meter = Meter({"agent": process.pid})
+        loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
         with Listener(deployment.mqtt_port, read_secret(deployment.data.master_secret)) as listener:
             meter.start()
             begin = time.time()
-            time.sleep(SECONDS)
+            # at the same time: what the machine does besides makes both dearer
+            loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
+            bare = loop.hear("done", SECONDS + 30)
+            loop.end()
             (cost,) = meter.stop()
         children.check()
         samples = [sample for sample in listener.samples if sample.time >= begin]
         if not samples:
             raise BenchmarkError(f"the agent published no sample in {SECONDS} s: {children.last_lines('agent')}")
-        children.end(process)
-        loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
-        loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
-        bare = loop.hear("done", SECONDS + 30)
         others = meter.others_cpu_percent
     bare_percent = 100.0 * bare["cpu_s"] / bare["wall_s"]
     cards = (
@@ -76,8 +76,8 @@ def _measure(name: str, *, real: bool) -> Result:
         about=(
             f"`gpumon agent`, its byte code compiled, over {cards}, publishing to the embedded broker for "
             f"{SECONDS:.0f} s after {WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded "
-            f"from the agent's sampler, cost when made through nvidia-ml-py at the same pace by a process that does "
-            f"nothing else "
+            f"from the agent's sampler, cost when made through nvidia-ml-py at the same pace and the same time by a "
+            f"process that does nothing else "
             f"({bare['calls']} calls a sample)."
         ),
         command=".venv/bin/python -m bench agent" + (" --real" if real else ""),
