@@ -11,7 +11,7 @@ import flask
 import msgspec
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from gpumon.errors import GpumonError
+from gpumon.errors import DOCS, GpumonError
 from master.commands import CannotSendError, NotAllowedError
 from master.dynamic_security import DynamicSecurityError
 from master.store.engine import StoreError
@@ -38,6 +38,7 @@ TITLES = {
 }
 
 PROBLEM_JSON = "application/problem+json"
+PROBLEMS = f"{DOCS}api.md#problems"
 _EXACT_INTEGERS = 2**53  # below this, a double is exact
 MAX_JSON_BYTES = 64 * 1024  # what the front takes
 
@@ -48,24 +49,28 @@ def answer(value: object, status: int = 200) -> flask.Response:
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a request (RFC 9457); `error` is `detail` once more, for programs of before."""
+    """What is wrong with a request (RFC 9457), and the section of the documents that says more (`see`).
+
+    `error` is `detail` once more, for programs of before.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     error: str
+    see: str
 
 
-def problem(status: int, detail: str) -> flask.Response:
+def problem(status: int, detail: str, see: str = PROBLEMS) -> flask.Response:
     """Return what is wrong, in words, as application/problem+json."""
-    return flask.Response(problem_json(status, detail), status, mimetype=PROBLEM_JSON)
+    return flask.Response(problem_json(status, detail, see), status, mimetype=PROBLEM_JSON)
 
 
-def problem_json(status: int, detail: str) -> bytes:
+def problem_json(status: int, detail: str, see: str = PROBLEMS) -> bytes:
     """Return the body of such an answer."""
     title = TITLES.get(status) or HTTPStatus(status).phrase
-    return msgspec.json.encode(Problem("about:blank", title, status, detail, detail))
+    return msgspec.json.encode(Problem("about:blank", title, status, detail, detail, see))
 
 
 def asked(kind: type[T]) -> T:

@@ -26,6 +26,8 @@ Time = Annotated[float, _TIME]
 class BadQuestionError(GpumonError):
     """Arguments that are each as described, and ask for nothing that there is; answered with 422."""
 
+    see = "api.md#problems"
+
 
 def span(asked_from: float | None, asked_to: float | None, now: float, default_s: float) -> tuple[float, float]:
     """Return the range that is asked for: without `to` up to now, without `from` the last `default_s` of it.

@@ -27,6 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 class RefusedRequestError(GpumonError):
     """A request that is answered without asking the application; `target` is empty where it cannot be told."""
 
+    see = "api.md#problems"
+
     def __init__(self, status: HTTPStatus, why: str, target: bytes = b"") -> None:
         super().__init__(why)
         self.status = status

@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpumon.address import parse_broker_address
@@ -21,7 +21,7 @@ from gpumon.cli.doctor.way import look_at_way
 from gpumon.cli.reach import as_the_master_runs
 from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
-from gpumon.errors import GpumonError
+from gpumon.errors import DOCS, GpumonError
 from gpumon.settings import Settings
 from gpumon.topics import Channel, Topics
 
@@ -41,8 +41,18 @@ SETTINGS = (
     "broker.cafile",
     *DATABASE_SETTINGS,
 )
+HERE = "troubleshooting.md"
+WAY = f"{HERE}#a-worker-does-not-appear"
 MARKS = {Verdict.GOOD: "✓", Verdict.WARNING: "▲", Verdict.BAD: "✗", Verdict.UNKNOWN: "?"}
-Section = tuple[str, Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Findings under a title; `see` is the section of the documents that says more of what is wrong among them."""
+
+    title: str
+    see: str
+    findings: Iterable[Finding]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
@@ -62,13 +72,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `gpumon doctor | head` ends as other programs do
     sections = _of_broker(arguments.broker, settings) if arguments.broker else _of_machine(settings)
     found = []
-    for title, findings in sections:
+    for section in sections:
         if not arguments.json:
-            print(f"{title}")
-        for finding in findings:
-            found.append({"section": title, **asdict(finding)})
+            print(section.title)
+        is_well = True
+        for finding in section.findings:
+            found.append({"section": section.title, **asdict(finding), "see": f"{DOCS}{section.see}"})
+            is_well &= finding.verdict in (Verdict.GOOD, Verdict.UNKNOWN)
             if not arguments.json:
                 print(_line(finding), flush=True)
+        if not is_well and not arguments.json:
+            print(f"    More: {DOCS}{section.see}")
     if arguments.json:
         print(json.dumps(found, indent=2))
     bad = sum(finding["verdict"] == Verdict.BAD for finding in found)
@@ -86,21 +100,24 @@ def _of_broker(url: str, settings: Settings) -> Iterator[Section]:
     """Return what is found of another broker: the way to it, and what it can do."""
     address = parse_broker_address(url)
     credentials, cafile = given_credentials(settings)
-    yield f"The way to {address}", look_at_way(address, credentials, cafile, [])
+    yield Section(f"The way to {address}", WAY, look_at_way(address, credentials, cafile, []))
     probe = importlib.import_module("gpumon.cli.doctor.broker_probe").probe_broker
-    yield "What it can do for gpumon", probe(address, credentials, cafile, Topics(settings.mqtt.base))
+    found = probe(address, credentials, cafile, Topics(settings.mqtt.base))
+    yield Section("What it can do for gpumon", "foreign-broker.md#other-brokers", found)
 
 
 def _of_machine(settings: Settings) -> Iterator[Section]:
     data = DataFolder(Path(settings.data), database_address(settings.database))
     is_master = data.master_secret.exists()
     is_agent = not is_master or settings.agent.master is not None or Path(settings.agent.token_file).exists()
-    yield "This machine", look_at_machine(data.root)
-    yield "GPUs", look_at_gpus(System(), are_needed=is_agent)
+    system = System()
+    gpus = "a-container-sees-no-gpu" if system.is_container else "a-worker-is-there-its-gpus-are-not"
+    yield Section("This machine", f"{HERE}#disk-or-clock-are-not-well", look_at_machine(data.root))
+    yield Section("GPUs", f"{HERE}#{gpus}", look_at_gpus(system, are_needed=is_agent))
     if is_master:
-        yield f"The master in {data.root}", _of_master(settings, data)
+        yield Section(f"The master in {data.root}", f"{HERE}#a-master-is-not-well", _of_master(settings, data))
     if is_agent:
-        yield "The agent here", _of_agent(settings)
+        yield Section("The agent here", WAY, _of_agent(settings))
 
 
 def _of_master(settings: Settings, data: DataFolder) -> Iterator[Finding]:
