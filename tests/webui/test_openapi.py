@@ -110,6 +110,7 @@ def test_a_problem_is_told_as_the_standard_has_it(page: RunningPage, token: str)
     problem = answer.json()
     assert (problem["type"], problem["title"], problem["status"]) == ("about:blank", "That cannot be used", 400)
     assert "$.limit" in problem["detail"]
+    assert problem["see"] == "docs/api.md#problems"
 
 
 def test_workers_come_in_pages(page: RunningPage, token: str, worker: WorkerDouble) -> None:

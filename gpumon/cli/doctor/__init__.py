@@ -8,17 +8,19 @@ import json
 import logging
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gpumon.address import parse_broker_address
 from gpumon.cli.connection import DATABASE_SETTINGS, given_credentials, masters_way_in
 from gpumon.cli.doctor.finding import Finding, Verdict, not_installed, wrong
-from gpumon.cli.doctor.gpus import System, look_at_gpus
-from gpumon.cli.doctor.machine import look_at_machine
+from gpumon.cli.doctor.gpus import look_at_gpus
+from gpumon.cli.doctor.machine import clock_against, look_at_machine
 from gpumon.cli.doctor.master import look_at_master
-from gpumon.cli.doctor.way import look_at_way
-from gpumon.cli.reach import as_the_master_runs
+from gpumon.cli.doctor.system import System
+from gpumon.cli.doctor.way import look_at_door, look_at_way
+from gpumon.cli.page_health import health_at
+from gpumon.cli.reach import Reach, as_the_master_runs, known_reach
 from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import DOCS, GpumonError
@@ -116,6 +118,9 @@ def _of_machine(settings: Settings) -> Iterator[Section]:
     yield Section("GPUs", f"{HERE}#{gpus}", look_at_gpus(system, are_needed=is_agent))
     if is_master:
         yield Section(f"The master in {data.root}", f"{HERE}#a-master-is-not-well", _of_master(settings, data))
+        reach = known_reach(settings, data)
+        if data.reach.exists() and reach.address.tls:
+            yield Section(f"What other machines reach: {reach.address}", WAY, _of_door(reach))
     if is_agent:
         yield Section("The agent here", WAY, _of_agent(settings))
 
@@ -128,6 +133,13 @@ def _of_master(settings: Settings, data: DataFolder) -> Iterator[Finding]:
         yield Finding("broker", Verdict.BAD, str(error))
         return
     yield from look_at_way(address, credentials, cafile, [Topics(settings.mqtt.base).every_worker(Channel.METRICS)])
+
+
+def _of_door(reach: Reach) -> Iterator[Finding]:
+    """Look at the way on which agents come, as far as no account is needed; others may know other names."""
+    cafile = Path(reach.cafile) if reach.cafile else None
+    for finding in look_at_door(reach.address, cafile):
+        yield replace(finding, verdict=Verdict.WARNING) if finding.verdict is Verdict.BAD else finding
 
 
 def _of_agent(settings: Settings) -> Iterator[Finding]:
@@ -159,3 +171,14 @@ def _of_agent(settings: Settings) -> Iterator[Finding]:
     filters = [] if settings.agent.username else [topics.worker(worker_id, Channel.COMMAND), topics.command_to_all]
     cafile = Path(settings.agent.cafile) if settings.agent.cafile else None
     yield from look_at_way(address, credentials, cafile, filters)
+    yield from _clocks(address.host, settings.page.port)
+
+
+def _clocks(host: str, page_port: int) -> Iterator[Finding]:
+    """Compare this clock with that of the master's page, where it answers at the broker's address."""
+    authority = f"[{host}]:{page_port}" if ":" in host else f"{host}:{page_port}"
+    for scheme in ("https", "http"):
+        health = health_at(f"{scheme}://{authority}")
+        if health is not None and health.clock_ahead_s is not None:
+            yield clock_against(health.clock_ahead_s, "the master's")
+            return
