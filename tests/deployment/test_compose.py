@@ -91,6 +91,7 @@ def test_the_agent_may_write_its_own_volume_alone() -> None:
 @pytest.mark.parametrize("service", OURS)
 def test_our_own_containers_have_no_privilege_and_a_read_only_root(service: str) -> None:
     declared = SERVICES[service]
+    assert declared["pull_policy"] == "never"  # somebody else's image of that name shall not come in
     assert declared["read_only"] is True
     assert declared["cap_drop"] == ["ALL"]
     assert declared["security_opt"] == ["no-new-privileges:true"]
