@@ -19,6 +19,7 @@ from bench.delivery import fleet, freshness
 from bench.history import history
 from bench.history_questions import history_questions
 from bench.page import page
+from bench.peers.peers import peers
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.scale import embedded, embedded_2000, embedded_tls, mosquitto
@@ -28,7 +29,7 @@ from bench.start import start
 from bench.usage import usage
 from gpumon.errors import GpumonError
 
-BENCHMARKS: dict[str, Callable[[], Result]] = {
+BENCHMARKS: dict[str, Callable[[], Result | list[Result]]] = {
     "start": start,
     "freshness": freshness,
     "connect": connect,
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "usage": usage,
     "scrape": scrape,
     "soak": soak,
+    "peers": peers,
 }
 
 
@@ -67,14 +69,15 @@ def main() -> int:
         load = os.getloadavg()[0]
         print(f"{name} (load {load:.1f}) ...", file=sys.stderr, flush=True)
         try:
-            result = real_agent() if name == "agent" and arguments.real else BENCHMARKS[name]()
+            given = real_agent() if name == "agent" and arguments.real else BENCHMARKS[name]()
         except GpumonError as error:
             print(f"{name} could not be run: {error}", file=sys.stderr, flush=True)
             failed = True
             continue
-        result = msgspec.structs.replace(result, load_before=load)
-        write(result)
-        print(section(result), flush=True)
+        for result in given if isinstance(given, list) else [given]:
+            noted = msgspec.structs.replace(result, load_before=load)
+            write(noted)
+            print(section(noted), flush=True)
     return 1 if failed else 0
 
 

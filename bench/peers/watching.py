@@ -1,0 +1,106 @@
+"""A real Chromium that looks at a fleet's page: gpumon's and gpu-hot's, by the same measure."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import psutil
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from bench.peers.places import program
+from bench.processes import Cost, Meter, memory_bytes
+
+OPENED = 4
+SETTLED_AFTER_S = 8.0
+LONGEST_OPENING_S = 90.0
+TAB = "the page's process in Chromium"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a page is opened, and by what it is known that its first useful picture is there."""
+
+    address: str
+    prepare: Callable[[BrowserContext], None]
+    is_there: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one page gave."""
+
+    first_opened_s: float
+    opened_s: list[float]
+    bytes_per_s: float
+    costs: list[Cost]
+    others_cpu_percent: float
+
+    def cost(self, *names: str) -> tuple[float, float]:
+        """Return the CPU in percent of a core and the PSS in MB of these processes together."""
+        costs = [cost for cost in self.costs if cost.name in names]
+        return sum(cost.cpu_percent for cost in costs), sum(cost.pss_bytes for cost in costs) / 1e6
+
+
+def watched(browser: Browser, look: Look, pids: Mapping[str, int], seconds: float) -> Watched:
+    """Open a page several times, with nothing cached, leave the last one open and measure for a while."""
+    times_s = []
+    kept: list[BrowserContext] = []
+    for _ in range(OPENED):
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        look.prepare(context)
+        times_s.append(_open(context.new_page(), look))
+        kept.append(context)
+        while len(kept) > 1:  # there is always one who looks: gpu-hot's hub stops where there is none
+            kept.pop(0).close()
+    time.sleep(SETTLED_AFTER_S)
+    meter = Meter({**pids, TAB: _renderer()})
+    before, began = sent_bytes(look.port), time.monotonic()
+    meter.start()
+    _wait(kept[0], seconds)
+    costs = meter.stop()
+    after, wall_s = sent_bytes(look.port), time.monotonic() - began
+    sent = sum(count - before[peer] for peer, count in after.items() if peer in before)
+    kept[0].close()
+    return Watched(times_s[0], times_s[1:], sent / wall_s, costs, meter.others_cpu_percent)
+
+
+def sent_bytes(port: int) -> dict[str, int]:
+    """Return how much this port of 127.0.0.1 has sent so far over each open connection, by its other end."""
+    command = [program("ss", "iproute2"), "-tinHO", "state", "established", f"sport = :{port}"]
+    return parse_sent(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def parse_sent(text: str) -> dict[str, int]:
+    """Return what `ss -tinHO` says of sent bytes, by the address of the other end."""
+    found = {}
+    for line in text.splitlines():
+        words = line.split()
+        counts = [word.partition(":")[2] for word in words if word.startswith("bytes_sent:")]
+        if counts:
+            found[words[3]] = int(counts[0])
+    return found
+
+
+def _open(tab: Page, look: Look) -> float:
+    """Return the seconds from asking for the page to its first useful picture."""
+    began = time.monotonic()
+    tab.set_default_timeout(1000 * LONGEST_OPENING_S)
+    tab.goto(look.address, wait_until="commit")
+    tab.wait_for_function(look.is_there)
+    return time.monotonic() - began
+
+
+def _wait(context: BrowserContext, seconds: float) -> None:
+    """Let Playwright go on with its own work meanwhile."""
+    context.pages[0].wait_for_timeout(1000 * seconds)
+
+
+def _renderer() -> int:
+    """Return the largest renderer below this process, which is the tab's."""
+    found = [each for each in psutil.Process().children(recursive=True) if "--type=renderer" in each.cmdline()]
+    sizes = [(memory_bytes(each.pid)[0], each.pid) for each in found]
+    return max(sizes)[1]
