@@ -7,7 +7,7 @@
 # /app/data and /tmp alone, so the root file system may be read-only.
 
 # Docker's official Python; another image with Python 3.10 or later, venv, pip and apt-get serves as well.
-ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 
 # An init of 0.8 MB without libraries: it ends what runs on SIGTERM, and takes leave of what commands leave behind.
