@@ -120,7 +120,7 @@ def test_workers_come_in_pages(page: RunningPage, token: str, worker: WorkerDoub
     def all_pages() -> list[str]:
         found: list[str] = []
         after: str | None = ""
-        while after is not None and len(found) < 20:
+        while after is not None and len(found) < 500:
             asked = f"{page.address}/api/v1/workers?limit=2&after={after}"
             told = requests.get(asked, headers=headers, timeout=10).json()
             found += [row["id"] for row in told["rows"]]

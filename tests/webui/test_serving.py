@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
 from gpumon.messages import encode
@@ -82,6 +83,7 @@ def test_the_page_and_the_master_are_one_process(own_page: RunningPage) -> None:
     assert not any((thread / "children").read_text() for thread in threads)
 
 
+@pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup is passed on")
 def test_a_closed_terminal_stops_the_page_in_order(own_page: RunningPage) -> None:
     assert own_page.process is not None
     own_page.process.send_signal(signal.SIGHUP)

@@ -85,14 +85,17 @@ def test_a_killed_agent_leaves_offline_and_its_command_is_not_run_twice(mosquitt
         eventually(lambda: not _is_our_sleep(pid))
 
 
-def test_a_second_agent_in_the_same_folder_is_refused_in_one_line(mosquitto_port: int, tmp_path: Path) -> None:
+def test_a_second_agent_in_the_same_folder_is_refused_and_told_where_more_stands(
+    mosquitto_port: int, tmp_path: Path
+) -> None:
     with Observer(mosquitto_port) as observer, _agent(mosquitto_port, tmp_path):
         eventually(observer.metrics)
         with _agent(mosquitto_port, tmp_path) as second:
             _, errors = second.communicate(timeout=20)
         assert second.returncode == StartError.exit_code
-        assert b"another agent already runs" in errors
-        assert len(errors.strip().splitlines()) == 1
+        said, more = errors.strip().splitlines()
+        assert b"another agent already runs" in said
+        assert more.startswith(b"More: docs/")
 
 
 def test_without_a_broker_it_goes_on_and_says_why(tmp_path: Path) -> None:

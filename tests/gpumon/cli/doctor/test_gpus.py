@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,5 +76,13 @@ def test_in_a_container_without_gpus_what_to_do_is_said_of_the_container(tmp_pat
     put(tmp_path, ".dockerenv")
     put(tmp_path, "proc/driver/nvidia/version", VERSION)  # the host's, which a container sees too
     assert found(tmp_path, "NVIDIA driver").verdict is Verdict.GOOD
-    for what in ("device files", "NVML", "nvidia-smi"):
+    for what in ("device files", "nvidia-smi"):
         assert "--gpus all" in (found(tmp_path, what).to_do or "")
+    assert "--gpus all" in _to_do_about_nvml_in_a_new_process(tmp_path)
+
+
+def _to_do_about_nvml_in_a_new_process(root: Path) -> str:
+    """In this one, another test may have loaded the stand-in for the library."""
+    code = "import sys; from pathlib import Path; from tests.gpumon.cli.doctor.test_gpus import found; "
+    code += "print(found(Path(sys.argv[1]), 'NVML').to_do)"
+    return subprocess.run([sys.executable, "-c", code, str(root)], check=True, capture_output=True, text=True).stdout
