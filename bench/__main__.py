@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -29,7 +29,7 @@ from bench.start import start
 from bench.usage import usage
 from gpumon.errors import GpumonError
 
-BENCHMARKS: dict[str, Callable[[], Result | list[Result]]] = {
+BENCHMARKS: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "start": start,
     "freshness": freshness,
     "connect": connect,
@@ -70,14 +70,13 @@ def main() -> int:
         print(f"{name} (load {load:.1f}) ...", file=sys.stderr, flush=True)
         try:
             given = real_agent() if name == "agent" and arguments.real else BENCHMARKS[name]()
+            for result in [given] if isinstance(given, Result) else given:
+                noted = msgspec.structs.replace(result, load_before=load)
+                write(noted)
+                print(section(noted), flush=True)
         except GpumonError as error:
             print(f"{name} could not be run: {error}", file=sys.stderr, flush=True)
             failed = True
-            continue
-        for result in given if isinstance(given, list) else [given]:
-            noted = msgspec.structs.replace(result, load_before=load)
-            write(noted)
-            print(section(noted), flush=True)
     return 1 if failed else 0
 
 

@@ -90,11 +90,11 @@ ABOUT = (
     "Prometheus keeps 21 readings a card, each sample as it is, on disk; gpumon keeps 8 readings a card, raw in memory "
     "for an hour or less and by the minute in its database, tells users' processes and usage apart, judges its "
     "built-in alert rules, and logs everybody in. Prometheus has no rules here, and Grafana and Alertmanager are not "
-    "counted. Both have run for two minutes when their memory is read, and both grow after that: gpumon by its window of raw "
-    "samples (up to 64 MiB), Prometheus until it writes its first block, after two to three hours."
+    "counted. Both have run for about two minutes when their memory is read, and both grow after that: gpumon by its "
+    "window of raw samples (up to 64 MiB), Prometheus until it writes its first block, after two to three hours."
 )
 WHY_CPU = (
     "gpumon's path is in Python, each sample crosses a broker, and one who looks is sent each change; Prometheus' is "
     "compiled, and one who looks asks for 8,000 cards once a refresh."
 )
-WHY_MEMORY = "This should not be: Prometheus holds each series' newest samples in memory."
+WHY_MEMORY = "Prometheus holds the newest samples of each series in memory."

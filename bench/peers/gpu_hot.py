@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from bench.children import Children, Helper, wait_until
 from bench.deployment import answers, clean_environment, free_port
+from bench.errors import BenchmarkError
 from bench.gpus import standin_environment
 from bench.peers import places
 
@@ -48,9 +50,12 @@ class GpuHot:
         """Return a file with a message of a real node over the stand-in for NVML."""
         port = free_port()
         node = self._run("node", port, standin_environment(self._folder, self._children))
-        with connect(f"ws://127.0.0.1:{port}/socket.io/", max_size=None) as connection:
-            connection.recv(START_TIMEOUT_S)  # the first one lacks what takes two readings
-            text = connection.recv(START_TIMEOUT_S)
+        try:
+            with connect(f"ws://127.0.0.1:{port}/socket.io/", max_size=None) as connection:
+                connection.recv(START_TIMEOUT_S)  # the first one lacks what takes two readings
+                text = connection.recv(START_TIMEOUT_S)
+        except (OSError, WebSocketException) as error:  # a TimeoutError is an OSError
+            raise BenchmarkError(f"a node of gpu-hot says nothing: {error}") from None
         self._children.end(node)
         self.message_bytes = len(text)
         file = self._folder / "said.json"

@@ -202,11 +202,11 @@ ABOUT = (
     "all of them to each viewer twice a second, without log-in, history, alerts or commands, and asks nothing of nodes "
     "while nobody looks; gpumon keeps history, usage and alerts, checks who may see what, and sends what changed of "
     "what is on the screen. Its page has a row a machine and a map of all cards; gpu-hot's draws a card with a chart "
-    "for each GPU, and prepares ten more."
+    "for each GPU, and a hidden tab with more charts."
 )
 WHY_CPU = "gpumon keeps history, usage and alerts of each sample; the hub keeps the newest message alone."
 WHY_MEMORY = (
-    "gpumon is two processes with a broker, a database, an hour of raw samples, accounts and the page's server; the "
+    "gpumon is two processes with a broker, a database, a window of raw samples, accounts and the page's server; the "
     "hub holds the newest message of each node and no more."
 )
 WHY_LATENCY = "gpumon gathers changes for up to half a second where there are many; the hub sends each half second."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bench.peers.fleet import fleet
 from bench.peers.page import page
 from bench.peers.sampling import sampling
 from bench.report import Result
 
 
-def peers() -> list[Result]:
-    """Return what an agent's sample, the fleet's path and the page give beside those of others."""
-    return [sampling(), fleet(), page()]
+def peers() -> Iterator[Result]:
+    """Give what an agent's sample, the fleet's path and the page cost beside those of others, each when it is done."""
+    yield sampling()
+    yield fleet()
+    yield page()

@@ -204,8 +204,8 @@ ABOUT = (
     f"{SECONDS:.0f} s after {WARM_UP_S:.0f} s, each peer in a virtual environment of its own with the same Python and "
     "nvidia-ml-py, byte code compiled. CPU is user and system time of the process and its children, divided by the "
     "samples that it took; the kernel counts it in steps of 10 ms. A target is the figure of the cheapest of gpustat "
-    "and nvitop's exporter. What each does is not the same: gpumon's agent reads 31 values a card and each process "
-    "with its user and command line, encodes the sample and publishes it to a broker over MQTT. gpustat reads 11 "
+    "and nvitop's exporter. What each does is not the same: gpumon's agent reads 29 values a card and each process "
+    "with its user and command line, encodes the sample and publishes it to a broker over MQTT. gpustat reads nine "
     "values a card and the same of processes with their CPU and memory, and prints them; `new_query()` alone does not "
     "even do that. nvitop's exporter reads 22 values a card and 10 a process, and the machine's own CPU, memory, disks "
     "and network, collects once a second by itself, and answers a scrape a second ({text_bytes:,} bytes). Plain calls "
@@ -216,7 +216,7 @@ _DOES_LESS = "It asks the driver for less, and neither encodes nor sends what it
 WHY_CPU = {
     LIBRARY: f"{_DOES_LESS}: the calls a sample stand above.",
     WATCHED: f"{_DOES_LESS}: the calls a sample stand above.",
-    JSON_EACH: "It starts Python anew for each sample, so this should not be.",
+    JSON_EACH: "Both make the same of a sample.",
     EXPORTER: "Its sample has fewer values a card and more of the machine.",
 }
 WHY_MEMORY = (

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import psutil
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Error, Page
 
+from bench.errors import BenchmarkError
 from bench.peers.places import program
 from bench.processes import Cost, Meter, memory_bytes
 
@@ -89,8 +90,11 @@ def _open(tab: Page, look: Look) -> float:
     """Return the seconds from asking for the page to its first useful picture."""
     began = time.monotonic()
     tab.set_default_timeout(1000 * LONGEST_OPENING_S)
-    tab.goto(look.address, wait_until="commit")
-    tab.wait_for_function(look.is_there)
+    try:
+        tab.goto(look.address, wait_until="commit")
+        tab.wait_for_function(look.is_there)
+    except Error as error:
+        raise BenchmarkError(f"its page shows nothing useful in {LONGEST_OPENING_S:.0f} s: {error.message}") from None
     return time.monotonic() - began
 
 
