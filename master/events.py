@@ -86,11 +86,17 @@ class BrokerLinkChanged:
 
 @dataclass(frozen=True, slots=True)
 class AlertChanged:
-    """An alert fires, is resolved, was acknowledged or (not) silenced, or its value has changed."""
+    """An alert fires, is resolved, was acknowledged or (not) silenced, or its value has changed.
+
+    `is_told`: another master that shares the fleet has found it.
+    """
 
     alert: Alert
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRulesChanged:
-    """Rules or silences are others than before."""
+    """Rules or silences are others than before; `is_told`: another master has changed them."""
+
+    is_told: bool = False

@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from gpumon.errors import GpumonError
 from master.commands import CannotSendError, NotAllowedError
 from master.dynamic_security import DynamicSecurityError
+from master.peers.questions import NoAnswerError
 from master.store.engine import StoreError
 from webui.throttle import BusyError
 
@@ -79,4 +80,6 @@ def status_and_text(error: GpumonError) -> tuple[int, str]:
         return 503, f"{nothing}the master's database does not answer now, its log says why"
     if isinstance(error, NotAllowedError):
         return 403, str(error)
-    return (503 if isinstance(error, CannotSendError | BusyError | DynamicSecurityError) else 400), str(error)
+    return (503 if isinstance(error, CannotSendError | BusyError | DynamicSecurityError | NoAnswerError) else 400), str(
+        error
+    )

@@ -8,11 +8,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
+from gpumon.cli.connection import (
+    BROKER_SETTINGS,
+    DATABASE_SETTINGS,
+    PEERS_SETTINGS,
+    TLS_SETTINGS,
+    data_folder,
+    stop_on_signals,
+)
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
 from gpumon.files import ensure_secret
+from gpumon.queue_address import queue_address
 from gpumon.settings import Settings
 from gpumon.settings_sources import declarations
 from gpumon.topics import check_worker_id, default_worker_id
@@ -28,6 +36,7 @@ SETTINGS = (
     "mqtt.base",
     *BROKER_SETTINGS,
     *DATABASE_SETTINGS,
+    *PEERS_SETTINGS,
     "agent.worker_id",
     "agent.interval_s",
     "agent.source",
@@ -55,6 +64,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Keep the processes running until SIGTERM or SIGINT."""
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
+    queue_address(settings)  # so that what is wrong with it is said once
     data = data_folder(settings)
     for secret in (data.master_secret, data.session_secret):
         ensure_secret(
