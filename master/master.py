@@ -43,6 +43,7 @@ from master.peers.others import Others
 from master.peers.peers import Parts, Peers
 from master.prepare import instance_of, prepare
 from master.removals import Removals
+from master.shared_ledger import SharedLedger
 from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
@@ -92,7 +93,8 @@ class Master:
         self._fleet_store = FleetStore(self._store, self._writer)
         self._command_store = CommandStore(self._store, self._writer)
         self.audit = AuditTrail(self._store, self._writer)
-        self._ledger = Ledger(self._command_store, self.bus, time.time, self.audit)
+        ledger = Ledger if self.peers is None else SharedLedger
+        self._ledger = ledger(self._command_store, self.bus, time.time, self.audit)
         self.fleet = Fleet(self._fleet_store, self.bus, keeps=keeps)
         self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics, self.audit)
         foreign = foreign_access(settings, address, credentials, cafile)
