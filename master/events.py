@@ -77,6 +77,13 @@ class HistoryProblemChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersProblemChanged:
+    """The masters that share the fleet cannot work together, for another reason than before, or can again (None)."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerLinkChanged:
     """The master's connection to the broker came, went, or has another problem."""
 

@@ -133,6 +133,11 @@ class Master:
         self.join_keys = JoinKeys(self._store, foreign)
         self.joining = JoinDesk(self.join_keys, self.audit, self._topics, is_shared=self.peers is not None)
         self._ticker = Ticker()
+        self._set_ticks()
+        self._link: MqttLink | None = None
+        self._told_link = (False, "")
+
+    def _set_ticks(self) -> None:
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
         self._ticker.every(1.0, lambda: self.history.tick(time.time()))
@@ -140,10 +145,8 @@ class Master:
         self._ticker.every(1.0, self.alerts.tick)
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(1.0, self._removals.look)
-        self._ticker.every(settings.master.save_interval_s, self.fleet.save)
+        self._ticker.every(self._settings.master.save_interval_s, self.fleet.save)
         self._ticker.every(PRUNE_EACH_S, self._prune)
-        self._link: MqttLink | None = None
-        self._told_link = (False, "")
 
     def _alert_desk(self, keeps: Keeps, others: Others | None) -> AlertDesk:
         parts = self._store, self._writer, self.bus, self.fleet, self._topics
@@ -286,13 +289,11 @@ class Master:
 
     def _start_what_is_done_once(self) -> None:
         """Begin to tell people and to prune, or leave it to whichever master leads."""
-        if self.peers is None:
+        if self.peers is None or not isinstance(self.alerts, SharedAlertDesk):
             self.telling.start()
             self._prune()
             return
         self.telling.check()
-        if not isinstance(self.alerts, SharedAlertDesk):
-            raise TypeError
         parts = Parts(
             keeping=(self.fleet, self.history, self.usage, self.alerts),
             alerts=self.alerts,

@@ -19,7 +19,7 @@ from gpumon.topics import Topics
 from master.alerts.records import Alert
 from master.alerts.shared_desk import SharedAlertDesk
 from master.bus import EventBus
-from master.events import AlertChanged, AlertRulesChanged
+from master.events import AlertChanged, AlertRulesChanged, PeersProblemChanged
 from master.keeping import HandedOver
 from master.peers.channel import PeerChannel
 from master.peers.feed import Feed
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_EACH_S = 0.25
 _LEADER_HEARD_WITHIN_S = 3.0
+_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Peers:
         self._leaders: dict[str, float] = {}
         self._was_whole = False
         self._beaten = float("-inf")
+        self._begun = 0.0
+        self._told_problem: str | None = None
         self._is_stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._due = OncePer(60.0)
@@ -74,7 +77,7 @@ class Peers:
     @property
     def problem(self) -> str | None:
         """What keeps the masters from working together, None while nothing does."""
-        return self.channel.problem or self.feed.problem
+        return self._told_problem
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -117,6 +120,7 @@ class Peers:
         """Hear over this link who is there, say that this master is, and begin to share."""
         self._link = link
         link.subscribe(self._topics.every_master_status, 1, self._status_arrived)
+        self._begun = time.monotonic()
         self._is_stopping.clear()
         self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
         self._thread.start()
@@ -158,6 +162,14 @@ class Peers:
         if is_whole and not self._was_whole and self._parts is not None:
             self._reload(self._parts.alerts)
         self._was_whole = is_whole
+        self._tell_problem(now)
+
+    def _tell_problem(self, now: float) -> None:
+        # At its start a master has not heard itself yet.
+        problem = (self.channel.problem or self.feed.problem) if now - self._begun >= _PATIENCE_S else None
+        if problem != self._told_problem:
+            self._told_problem = problem
+            self._bus.publish(PeersProblemChanged(problem))
 
     def _status_arrived(self, message: InboundMessage) -> None:
         instance = self._topics.read_master(message.topic)

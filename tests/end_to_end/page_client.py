@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -28,6 +29,19 @@ class PageClient:
         answer = self._session.get(f"{self._page}/api/v1/{path}", timeout=10)
         answer.raise_for_status()
         return answer.json()
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Have the API change something at `path`, and return its answer."""
+        headers = {"X-CSRFToken": self.get("session")["csrf"]}
+        answer = self._session.request(method, f"{self._page}/api/v1/{path}", json=body, headers=headers, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def at(self, page: str) -> PageClient:
+        """Return the same browser, sent to another address of the same page by what stands before it."""
+        other = copy.copy(self)
+        other._page = page
+        return other
 
     def workers(self) -> list[dict[str, Any]]:
         """Return every worker's row."""

@@ -6,19 +6,23 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from agent.demo import demo_worker_ids
 from gpumon.cli.supervisor import gpumon_command
 from gpumon.datafolder import DataFolder
 from tests.end_to_end.page_client import PageClient
 from tests.end_to_end.running import environment_for
 from tests.support import accepts_connections, eventually, free_port, program_or_skip, stopping
 
+# Workers publish each second; the rest is for a busy machine.
+FRESH_S = 3.5
 ADMIN, PASSWORD = "ann", "the password of ann"
 
 
@@ -152,8 +156,6 @@ def a_master(folder: Path, name: str, shared: Mapping[str, str]) -> Iterator[Mas
 @contextlib.contextmanager
 def workers(folder: Path, environment: Mapping[str, str], count: int, interval_s: float = 1.0) -> Iterator[list[str]]:
     """Run simulated workers with the real agent's code until the block ends, and give their ids."""
-    from agent.demo import demo_worker_ids  # noqa: PLC0415
-
     more = {"GPUMON_AGENT_INTERVAL_S": str(interval_s)}
     with (folder / "workers.log").open("ab") as log:
         process = subprocess.Popen(
@@ -167,7 +169,22 @@ def workers(folder: Path, environment: Mapping[str, str], count: int, interval_s
         yield list(demo_worker_ids(count))
 
 
-def all_current(client: PageClient, worker_ids: list[str]) -> bool:
-    """Tell whether the page shows every one of these workers as online."""
-    states = {row["id"]: row["state"] for row in client.workers()}
-    return all(states.get(worker_id) == "online" for worker_id in worker_ids)
+def stale(client: PageClient, worker_ids: list[str]) -> list[str]:
+    """Return the workers that the page does not show with a sample of the last seconds."""
+    rows = {row["id"]: row for row in client.workers()}
+    now = time.time()
+    return [
+        name
+        for name in worker_ids
+        if rows.get(name) is None or rows[name]["state"] != "online" or now - rows[name]["last_seen"] > FRESH_S
+    ]
+
+
+def stay_current(pages: Sequence[PageClient], worker_ids: list[str], for_s: float) -> bool:
+    """Tell whether all of these pages show all of these workers with fresh samples for so long."""
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        if any(stale(page, worker_ids) for page in pages):
+            return False
+        time.sleep(0.1)
+    return True
