@@ -1,5 +1,5 @@
 # `make run` starts gpumon, `make test` runs its tests; README.md says the rest.
-.PHONY: run demo test fuzz check audit bench lock vendor screenshots clean
+.PHONY: run demo test fuzz check audit bench docs lock vendor screenshots clean
 ARGS ?=
 
 run: .venv/.run
@@ -38,15 +38,26 @@ bench: .venv/.test
 .venv/.test: requirements/test.txt pyproject.toml scripts/install
 	@scripts/install test
 
+# The documentation as a site, in build/site.
+docs: .venv/.test
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict $(ARGS)
+
 screenshots: .venv/.test
 	.venv/bin/python scripts/screenshots $(ARGS)
 
-# Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses.
+# Resolves pyproject.toml anew for every Python from 3.10 on, with hashes and without download addresses. The last three
+# are what the images hold, and what builds gpumon for them.
 lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml requirements/build.in -o requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent --extra master --extra notify --extra postgres --extra top --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent pyproject.toml -c requirements/run.txt -o requirements/agent.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml -c requirements/run.txt -o requirements/master.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    requirements/build.in -c requirements/run.txt -o requirements/build.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpumon.datafolder import DataFolder
-from gpumon.errors import InvalidTopicError, SecretFileError, SettingError
-from gpumon.files import ensure_secret, make_folder, read_secret
+from gpumon.errors import InvalidTopicError, SecretFileError, SettingError, StartError
+from gpumon.files import ensure_secret, make_folder, read_secret, write_atomically
 from gpumon.link import Credentials
 from gpumon.settings import AgentSettings, Settings
 from gpumon.topics import check_worker_id, default_worker_id
@@ -33,7 +33,7 @@ def load_identity(settings: Settings) -> Identity:
     Raises SettingError: for a worker id that is not allowed, or a secret that is missing or open to others.
     Raises StartError: when the data folder cannot be written.
     """
-    worker_id = worker_id_of(settings.agent)
+    worker_id = worker_id_of(settings)
     return identity(Path(settings.data), worker_id, credentials_of(settings.agent, worker_id))
 
 
@@ -46,14 +46,36 @@ def identity(data: Path, worker_id: str, credentials: Credentials | None) -> Ide
     return Identity(worker_id, ensure_secret(folder / "client-id"), credentials, folder)
 
 
-def worker_id_of(settings: AgentSettings) -> str:
-    """Return the id that the settings give, else the one from the hostname. Raises SettingError."""
-    if settings.worker_id is None:
-        return default_worker_id()
+def worker_id_of(settings: Settings) -> str:
+    """Return the id that the settings give, else the one that was kept, else the one from the hostname.
+
+    Raises SettingError: for one that is not allowed, or a kept one that cannot be read.
+    """
+    given = settings.agent.worker_id
+    kept = DataFolder(Path(settings.data)).worker_id
     try:
-        return check_worker_id(settings.worker_id)
+        return check_worker_id(given) if given is not None else check_worker_id(kept.read_text().strip())
+    except FileNotFoundError:
+        return default_worker_id()
     except InvalidTopicError as error:
-        raise SettingError(f"--worker-id: {error}") from error
+        raise SettingError(f"{kept if given is None else '--worker-id'}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{kept} cannot be read ({error}): remove it, or give --worker-id") from error
+
+
+def keep_worker_id(settings: Settings, worker_id: str) -> None:
+    """Let this be the worker's id from now on where none is given, whatever the hostname becomes; the first one stays.
+
+    A container has another hostname each time it is made anew. Raises StartError: when the data folder cannot be
+    written.
+    """
+    path = DataFolder(Path(settings.data)).worker_id
+    if path.exists():
+        return
+    try:
+        write_atomically(path, worker_id.encode() + b"\n")
+    except OSError as error:
+        raise StartError(f"{path} cannot be written ({error.strerror}): change the owner of its folder") from error
 
 
 def credentials_of(settings: AgentSettings, worker_id: str) -> Credentials:

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 STOP_COMMANDS_S = 2.5
 STOP_LINK_S = 1.0
 REMIND_OF_TWIN_S = 600.0
+# As long as the master waits before it calls a worker stale.
+SILENT_INTERVALS = 3
+SILENT_AT_LEAST_S = 10.0
 
 
 class Extension(Protocol):
@@ -101,6 +104,7 @@ class WorkerNode:
         self._seq = 0
         self._problem: str | None = None
         self._unsent: Metrics | None = None
+        self._published = 0.0
         self._unheard = -1
         self._twin_due = OncePer(REMIND_OF_TWIN_S)
         self._is_stopping = False
@@ -111,6 +115,7 @@ class WorkerNode:
         Raises SamplerError: when there is nothing to read here. Raises StartError: when the command journal cannot be
         used. Raises SettingError: when the CA file cannot be used.
         """
+        self._published = time.monotonic()
         self._runner.start()
         self._sampling.start()
         self._link.subscribe(self._topics.worker(self.worker_id, Channel.COMMAND), 1, self._runner.receive)
@@ -133,6 +138,16 @@ class WorkerNode:
             self._link.flush(STOP_LINK_S)
         self._runner.close()
         self._link.stop(STOP_LINK_S)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the master from hearing of this machine; None while samples go out, whatever they tell."""
+        if not self._link.is_connected:
+            return self._link.problem or "not connected"
+        silent_s = time.monotonic() - self._published
+        if silent_s > max(SILENT_INTERVALS * self._settings.interval_s, SILENT_AT_LEAST_S):
+            return f"no sample has gone out for {silent_s:.0f} s: see the agent's log"
+        return None
 
     @property
     def is_login_refused(self) -> bool:
@@ -158,7 +173,7 @@ class WorkerNode:
                 host=sample.host,
             )
             self._seq += 1
-            self._unsent = None if self._publisher.metrics(metrics) else metrics
+            self._publish(metrics)
 
     def found(self, inventory: Inventory) -> None:
         """Publish the inventory; see SampleListener."""
@@ -178,8 +193,14 @@ class WorkerNode:
         self._say_online()
         self._publish_info()
         with self._lock:
-            if self._unsent is not None and self._publisher.metrics(self._unsent):
-                self._unsent = None
+            if self._unsent is not None:
+                self._publish(self._unsent)
+
+    def _publish(self, metrics: Metrics) -> None:
+        is_out = self._publisher.metrics(metrics)
+        self._unsent = None if is_out else metrics
+        if is_out:
+            self._published = time.monotonic()
 
     def _publish_info(self) -> None:
         with self._lock:

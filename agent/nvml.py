@@ -107,10 +107,15 @@ class GpuFaultError(SamplerError):
 
 
 class Nvml:
-    """NVML as a whole: started once, asked through `query()`, closed with `stop()`; as thread-safe as NVML itself."""
+    """NVML as a whole: started once, asked through `query()`, closed with `stop()`; as thread-safe as NVML itself.
+
+    What it is asked at this moment is noted, since a call may hang in the driver; so only one thread asks, and those
+    that wait for an event do so through `wait()`.
+    """
 
     def __init__(self) -> None:
         self._started = False
+        self._asked: tuple[Callable[..., Any], Sequence[Any], str | None] | None = None
 
     def start(self) -> None:
         """Load and initialise NVML. This opens no GPU, so it wakes none.
@@ -119,11 +124,14 @@ class Nvml:
         """
         if self._started:
             return
+        self._asked = (pynvml.nvmlInit, (), None)
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
             reason = _WHY_NOT_STARTED.get(error.value, f"NVML cannot be initialised: {error}: see nvidia-smi and dmesg")
             raise SamplerError(reason) from error
+        finally:
+            self._asked = None
         self._started = True
 
     def stop(self) -> None:
@@ -131,15 +139,29 @@ class Nvml:
         if not self._started:
             return
         self._started = False
+        self._asked = (pynvml.nvmlShutdown, (), None)
         try:
             pynvml.nvmlShutdown()
         except pynvml.NVMLError as error:
             logger.debug("NVML did not shut down cleanly: %s", error)
+        finally:
+            self._asked = None
 
     @property
     def started(self) -> bool:
         """Whether NVML is open now."""
         return self._started
+
+    def pending(self) -> str | None:
+        """Return the call that has not returned yet and what it is about, None where there is none; from any thread."""
+        asked = self._asked
+        if asked is None:
+            return None
+        function, args, about = asked
+        if about is None:
+            said = [str(argument) for argument in args if isinstance(argument, int | str)]
+            return f"{function.__name__}({', '.join(said)})"
+        return f"{function.__name__} about {about}"
 
     def query(self, function: Callable[..., Any], *args: Any) -> Any:
         """Return what NVML answers, or None where it has nothing to say. A true 0 stays 0.
@@ -148,8 +170,19 @@ class Nvml:
         """
         return self.call(function, args)[0]
 
-    def call(self, function: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, bool]:
-        """Return what NVML answers, or None, and whether it is of use to ask again soon.
+    def call(self, function: Callable[..., Any], args: Sequence[Any], about: str | None = None) -> tuple[Any, bool]:
+        """Return what NVML answers, or None, and whether it is of use to ask again soon; `about` names the GPU.
+
+        Raises GpuLostError, NvmlDeadError, GpuFaultError.
+        """
+        self._asked = (function, args, about)
+        try:
+            return self.wait(function, args)
+        finally:
+            self._asked = None
+
+    def wait(self, function: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, bool]:
+        """Do as `call` does, for a call that is meant to wait: it is not noted as one that has not returned.
 
         Raises GpuLostError, NvmlDeadError, GpuFaultError.
         """
@@ -163,16 +196,17 @@ class Nvml:
             return available(answer), True
         return answer, True
 
-    def device(self, handle: Any) -> NvmlDevice:
-        """Return the GPU (or MIG device) behind an NVML handle."""
-        return NvmlDevice(self, handle)
+    def device(self, handle: Any, place: str) -> NvmlDevice:
+        """Return the GPU (or MIG device) behind an NVML handle; `place` is where it is, as a message names it."""
+        return NvmlDevice(self, handle, place)
 
 
 class NvmlDevice:
     """One GPU: its questions, what it does not support, and what was wrong with it since `problem` was last cleared."""
 
-    def __init__(self, nvml: Nvml, handle: Any) -> None:
+    def __init__(self, nvml: Nvml, handle: Any, place: str) -> None:
         self.handle = handle
+        self.place = place
         self.problem: str | None = None
         self._nvml = nvml
         self._absent: dict[Any, float] = {}
@@ -203,6 +237,17 @@ class NvmlDevice:
             self.problem = str(error)
             return None
 
+    def fill(self, buffer: Any, function: Callable[..., Any], *args: Any) -> bool:
+        """Have NVML write into a buffer, the last argument of the function; tell whether it did, otherwise as `query`.
+
+        Raises GpuLostError, NvmlDeadError.
+        """
+        try:
+            return self._ask(function, args, None, buffer) is not None
+        except GpuFaultError as error:
+            self._tell_once(function.__name__, error)
+            return False
+
     def fields(self, ids: Sequence[Field]) -> dict[Field, int | None]:
         """Return several field values (`NVML_FI_...`) with one call; a field with a scope is a pair (id, scope).
 
@@ -226,14 +271,14 @@ class NvmlDevice:
         """Ask again for what was not supported, as after a change of the GPU's mode."""
         self._absent.clear()
 
-    def _ask(self, function: Callable[..., Any], args: tuple[Any, ...], nothing: Any) -> Any:
+    def _ask(self, function: Callable[..., Any], args: tuple[Any, ...], nothing: Any, *buffers: Any) -> Any:
         key = (function, args) if args else function
         absent_since = self._absent.get(key)
         if absent_since is not None:
             if time.monotonic() - absent_since < RETRY_ABSENT_AFTER_S:
                 return None
             del self._absent[key]
-        answer, worth_asking_again = self._nvml.call(function, (self.handle, *args))
+        answer, worth_asking_again = self._nvml.call(function, (self.handle, *args, *buffers), self.place)
         if answer is None:
             if worth_asking_again:
                 return nothing

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from agent.samplers.base import Inventory, Readings, Sampler, SamplerError
 from agent.schedule import Schedule
-from gpumon.messages import Event, GpuReading, HostReading
+from gpumon.messages import Event, GpuInventory, GpuReading, HostReading
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ class Sample:
 
 class CardMemory(Protocol):
     """Remembers which cards this machine has had (`agent.cards.KnownCards`)."""
+
+    def inventory(self) -> Sequence[GpuInventory]:
+        """Return the cards that are known, those that are lost without an index."""
 
     def complete(self, inventory: Inventory, readings: Readings) -> tuple[list[GpuReading], list[Event]]:
         """Add the cards that no longer answer to the readings, and say which were lost or found since the last look."""
@@ -53,7 +56,8 @@ class Sampling:
     """Reads a sampler at every tick of its schedule and hands what it finds to a listener.
 
     A source that fails is closed and opened again, at first at the next tick and then ever more rarely (a minute at
-    most). One that hangs is waited for; as long as it does, a second thread hands out samples that say so.
+    most). One that hangs is waited for, since a call into the driver cannot be ended; as long as it does, a second
+    thread hands out samples that say so.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Sampling:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._first_look = threading.Event()
+        self._host_turn = threading.Lock()
         self._busy_since: float | None = None
         self._is_open = False
         self._problem: str | None = None
@@ -90,6 +95,7 @@ class Sampling:
 
         Raises SamplerError: when the sampler cannot be used here.
         """
+        self._last = [_known(gpu) for gpu in self._cards.inventory()]
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for target, name in ((self._run, "sampling"), (self._watch, "sampling-watch"))
@@ -129,11 +135,20 @@ class Sampling:
             busy_since = self._busy_since
             hangs_s = time.monotonic() - busy_since if busy_since is not None else 0.0
             if hangs_s > self._hang_after_s:
-                problem = (
-                    f"{self._sampler.source} has not answered for {hangs_s:.0f} s: a call into the driver hangs; "
-                    "see dmesg, the machine may need a reboot"
-                )
-                self._listener.sampled(Sample(without_readings(self._last), problem=problem))
+                problem = self._hanging(hangs_s)
+                try:
+                    self._listener.sampled(Sample(without_readings(self._last), self._host_reading(), problem))
+                except Exception:
+                    logger.exception("that readings do not come could not be published; it is tried again")
+
+    def _hanging(self, hangs_s: float) -> str:
+        """Say what has not answered for so long."""
+        if self._host_turn.locked():
+            return f"the host's readings have not come for {hangs_s:.0f} s: a file system may hang; see dmesg"
+        waits_for = self._sampler.waits_for()
+        what = "" if waits_for is None else f"{waits_for} hangs in the driver; "
+        source = self._sampler.source
+        return f"{source} has not answered for {hangs_s:.0f} s: {what}see dmesg, the machine may need a reboot"
 
     def _look(self) -> Sample:
         if not self._is_open and time.monotonic() < self._retry_at:
@@ -159,11 +174,16 @@ class Sampling:
         )
 
     def _host_reading(self) -> HostReading | None:
+        """Read the host; None where the other thread does so already, and may hang in it."""
+        if not self._host_turn.acquire(blocking=False):
+            return None
         try:
             return self._host()
         except Exception:
             logger.exception("the host's readings failed")
             return None
+        finally:
+            self._host_turn.release()
 
     def _open(self) -> None:
         if not self._is_open:
@@ -199,3 +219,8 @@ def without_readings(gpus: list[GpuReading]) -> list[GpuReading]:
         GpuReading(uuid=gpu.uuid, index=gpu.index, name=gpu.name, state="lost" if gpu.state == "lost" else "error")
         for gpu in gpus
     ]
+
+
+def _known(gpu: GpuInventory) -> GpuReading:
+    """Return a card that has not been read yet."""
+    return GpuReading(uuid=gpu.uuid, index=gpu.index, name=gpu.name, state="lost" if gpu.index is None else "error")

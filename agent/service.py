@@ -11,11 +11,12 @@ from agent.command_conditions import CommandConditions, command_conditions
 from agent.command_user import warn_of_root
 from agent.folder_lock import alone_in
 from agent.home_assistant.offer import home_assistant_extensions, offered_buttons
-from agent.identity import Identity, load_identity, worker_id_of
+from agent.identity import Identity, keep_worker_id, load_identity, worker_id_of
 from agent.joining import Joining
 from agent.login import Login, tell_joined
 from agent.machine import this_machine
 from agent.node import WorkerNode
+from agent.pulse import Pulse
 from agent.samplers.choose import choose_sampler
 from agent.samplers.host import HostSampler
 from gpumon.address import BrokerAddress, parse_broker_address
@@ -41,9 +42,10 @@ def run_agent(settings: Settings, stop: threading.Event) -> None:
     _check_labels(settings.agent.labels)
     conditions = command_conditions(settings.commands)
     offered_buttons(settings)
-    worker_id = worker_id_of(settings.agent)
+    worker_id = worker_id_of(settings)
     folder = make_folder(DataFolder(Path(settings.data)).agent(worker_id))
     with alone_in(folder):
+        keep_worker_id(settings, worker_id)
         joining = Joining(settings, worker_id, folder)
         completed = joining.settings(stop)
         if completed is not None:
@@ -55,6 +57,7 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
     who = load_identity(settings)
     node = _node(settings, address, who, conditions)
     warn_of_root(settings)
+    pulse = Pulse(who.folder)
     try:
         node.start()
         if joining.has_joined:
@@ -62,9 +65,11 @@ def _run(settings: Settings, joining: Joining, conditions: CommandConditions, st
         memory.settle()
         login = Login(settings, who, joining)
         while not stop.wait(LOOK_AT_LOGIN_S):
+            pulse.beat(node.trouble)
             if node.is_login_refused:
                 login.renew(node, address, stop)
     finally:
+        pulse.end()
         node.stop()
 
 

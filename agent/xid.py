@@ -130,7 +130,7 @@ class XidWatcher:
         try:
             while not stopping.is_set():
                 try:
-                    data, worth_waiting = self._nvml.call(pynvml.nvmlEventSetWait_v2, (event_set, WAIT_MS))
+                    data, worth_waiting = self._nvml.wait(pynvml.nvmlEventSetWait_v2, (event_set, WAIT_MS))
                 except (GpuLostError, GpuFaultError):
                     stopping.wait(PAUSE_S)
                     continue
@@ -139,7 +139,7 @@ class XidWatcher:
                 elif not worth_waiting:
                     logger.warning("XIDs are not watched: this driver cannot wait for events")
                     return
-            self._nvml.query(pynvml.nvmlEventSetFree, event_set)
+            self._nvml.wait(pynvml.nvmlEventSetFree, (event_set,))
         except (GpuLostError, GpuFaultError, NvmlDeadError) as error:
             logger.debug("the event set is given up: %s", error)
 

@@ -20,6 +20,7 @@ from bench.history_questions import history_questions
 from bench.page import page
 from bench.reconnect import reconnect
 from bench.report import Result, section, write
+from bench.scale import embedded, embedded_2000, embedded_tls, mosquitto
 from bench.scrape import scrape
 from bench.start import start
 from bench.usage import usage
@@ -31,6 +32,10 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "connect": connect,
     "reconnect": reconnect,
     "fleet": fleet,
+    "embedded": embedded,
+    "embedded-tls": embedded_tls,
+    "embedded-2000": embedded_2000,
+    "mosquitto": mosquitto,
     "agent": agent,
     "history": history,
     "history-questions": history_questions,

@@ -38,7 +38,7 @@ class Run:
 def fleet() -> Result:
     """Watch 1,000 workers at the default interval."""
     run = deliver(workers=1000, interval_s=5.0, seconds=60.0)
-    return _result(
+    return result_of(
         "fleet",
         "1,000 workers x 8 GPUs at 5 s",
         run,
@@ -54,7 +54,7 @@ def freshness() -> Result:
     """Watch a small fleet at 1 Hz."""
     run = deliver(workers=10, interval_s=1.0, seconds=60.0)
     worst = deliver(workers=10, interval_s=1.0, seconds=20.0, together=True)
-    return _result(
+    return result_of(
         "freshness",
         "10 workers x 8 GPUs at 1 Hz",
         run,
@@ -72,13 +72,21 @@ def freshness() -> Result:
     )
 
 
-def deliver(workers: int, interval_s: float, seconds: float, *, together: bool = False) -> Run:
+def deliver(
+    workers: int,
+    interval_s: float,
+    seconds: float,
+    *,
+    together: bool = False,
+    tls: bool = False,
+    kind: type[Deployment] = Deployment,
+) -> Run:
     """Publish from `workers` workers with one viewer on the fleet view, for `seconds` after a warm-up.
 
-    Each worker publishes at a moment of the interval by chance, or all `together`.
+    Each worker publishes at a moment of the interval by chance, or all `together`, over TLS or not.
     """
     with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
-        deployment = Deployment(Path(name), children)
+        deployment = kind(Path(name), children, tls=tls)
         deployment.add_accounts(workers)
         deployment.start()
         load, viewer, payload_bytes = watched_load(children, deployment, interval_s, together=together)
@@ -143,8 +151,8 @@ def latencies_s(seen: dict[str, Any], begin: float, end: float) -> list[float]:
 
 def load_command(deployment: Deployment, interval_s: float, *, together: bool = False) -> list[str]:
     """Return the command of a load generator for all workers' accounts of a deployment."""
-    command = [sys.executable, "-m", "bench.load", "--port", str(deployment.mqtt_port)]
-    command += ["--accounts", str(deployment.accounts_file), "--interval", str(interval_s), "--gpus", str(GPUS)]
+    command = [sys.executable, "-m", "bench.load", *deployment.way_in(), "--accounts", str(deployment.accounts_file)]
+    command += ["--interval", str(interval_s), "--gpus", str(GPUS)]
     return [*command, "--together"] if together else command
 
 
@@ -153,7 +161,8 @@ def quantile(ordered: list[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-def _result(name: str, title: str, run: Run, latencies: list[Figure]) -> Result:
+def result_of(name: str, title: str, run: Run, figures: list[Figure]) -> Result:
+    """Return what one run gave: first these figures, then what was lost on the way."""
     load = run.load
     return Result(
         name=name,
@@ -168,7 +177,7 @@ def _result(name: str, title: str, run: Run, latencies: list[Figure]) -> Result:
         ),
         command=f".venv/bin/python -m bench {name}",
         figures=[
-            *latencies,
+            *figures,
             Figure("samples published", run.published, ""),
             Figure("samples lost", run.lost, "", target=0),
             Figure("workers whose last sample is not shown", run.not_shown, "", target=0),

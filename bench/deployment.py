@@ -34,6 +34,7 @@ class Deployment:
         self.accounts_file = folder / "accounts.json"
         self.password = ""
         self._children = children
+        self._is_tls = tls
         self._flags = ["--host", "127.0.0.1", "--mqtts-port", str(self.mqtts_port)] if tls else []
         self.broker: subprocess.Popen[bytes] | None = None
         self.master: subprocess.Popen[bytes] | None = None
@@ -43,19 +44,25 @@ class Deployment:
         """The page's address."""
         return f"http://127.0.0.1:{self.page_port}"
 
+    def way_in(self) -> list[str]:
+        """Return the load generator's flags by which it reaches the broker."""
+        if self._is_tls:
+            return ["--port", str(self.mqtts_port), "--cafile", str(self.data.certificates / "ca.crt")]
+        return ["--port", str(self.mqtt_port)]
+
     def add_accounts(self, workers: int) -> None:
         """Make the accounts of `workers` workers, written to `accounts_file`, and of one who watches."""
         prepare(self.data)
         with open_accounts(self.data) as accounts:
             self.password = accounts.add_user(USER, Role.OPERATOR)
-            tokens = {name: accounts.add_worker(name) for name in (f"load-{number:04d}" for number in range(workers))}
+            tokens = {name: accounts.add_worker(name) for name in (f"load-{number:05d}" for number in range(workers))}
         self.accounts_file.touch(mode=0o600)
         self.accounts_file.write_text(json.dumps(tokens))
 
     def start(self) -> None:
         """Start broker and master; return when both answer."""
         self.start_broker()
-        command = self._command("master", "--mqtt-port", str(self.mqtt_port), "--port", str(self.page_port))
+        command = self._command("master", *self._master_flags(), "--port", str(self.page_port))
         self.master = self._children.start("master", command, clean_environment())
         wait_until(lambda: answers(f"{self.page}/login"), "the page answers", START_TIMEOUT_S, self._children)
 
@@ -75,6 +82,9 @@ class Deployment:
         assert self.broker is not None
         assert self.master is not None
         return {"broker": self.broker.pid, "master and page": self.master.pid}
+
+    def _master_flags(self) -> list[str]:
+        return ["--mqtt-port", str(self.mqtt_port)]
 
     def _command(self, *arguments: str) -> Sequence[str]:
         return [*GPUMON, *arguments, "--data", str(self.data.root)]

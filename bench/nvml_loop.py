@@ -32,10 +32,12 @@ def recorded() -> Iterator[list[Call]]:
     original = Nvml.call
     recording = threading.get_ident()  # the thread that waits for XIDs is not part of a sample
 
-    def call(self: Nvml, function: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, bool]:
+    def call(
+        self: Nvml, function: Callable[..., Any], args: Sequence[Any], about: str | None = None
+    ) -> tuple[Any, bool]:
         if threading.get_ident() == recording:
             calls.append((function, args))
-        return original(self, function, args)
+        return original(self, function, args, about)
 
     Nvml.call = call  # type: ignore[method-assign]
     try:

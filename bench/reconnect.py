@@ -71,7 +71,7 @@ def _run(*, tls: bool, is_flooded: bool = False) -> Run:
         deployment = Deployment(Path(name), children, tls=tls)
         deployment.add_accounts(WORKERS)
         deployment.start()
-        load = Helper(children, "load", _load_command(deployment, tls=tls))
+        load = Helper(children, "load", load_command(deployment, INTERVAL_S))
         load.hear("connected", TIMEOUT_S)
         deployment.stop_broker()
         deployment.start_broker()
@@ -92,14 +92,6 @@ def _run(*, tls: bool, is_flooded: bool = False) -> Run:
         cost_us = 0.0 if is_flooded else _microseconds_a_message(deployment, load)
         load.end()
     return Run(back, costs, cost_us)
-
-
-def _load_command(deployment: Deployment, *, tls: bool) -> list[str]:
-    command = list(load_command(deployment, INTERVAL_S))
-    if tls:
-        command[command.index(str(deployment.mqtt_port))] = str(deployment.mqtts_port)
-        command += ["--cafile", str(deployment.data.certificates / "ca.crt")]
-    return command
 
 
 def _microseconds_a_message(deployment: Deployment, load: Helper) -> float:

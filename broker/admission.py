@@ -14,8 +14,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from amqtt.session import Session
-
 from broker.complaints import Complaints
 from broker.connect_packet import (
     NOT_AUTHORIZED,
@@ -29,6 +27,7 @@ from broker.counters import BrokerCounters
 from broker.gate import Gate, Guest
 from broker.logins import LoginsLimitedError
 from broker.packets import CONNECT, MalformedPacketError, Message, Packet, PacketTooLargeError, read_packet
+from broker.session import Session
 
 # From the connection to the whole CONNECT, a TLS handshake included.
 INTRODUCTION_TIMEOUT_S = 10.0
@@ -156,9 +155,4 @@ async def _read_connect(reader: asyncio.StreamReader) -> Packet:
 
 
 def _session_of(connect: Connect, address: str) -> Session:
-    session = Session()
-    session.client_id = connect.client_id
-    session.username, session.password = connect.username, connect.password
-    session.keep_alive = connect.keep_alive_s
-    session.remote_address = address
-    return session
+    return Session(connect.client_id, connect.username, connect.password, connect.keep_alive_s, address)

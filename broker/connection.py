@@ -16,8 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from amqtt.session import Session
-
 from broker.admission import Admitted
 from broker.counters import BrokerCounters
 from broker.limits import Limits
@@ -46,7 +44,7 @@ from broker.packets import (
     encode_answer,
     read_packet,
 )
-from broker.plugins import principal_of
+from broker.session import Session, principal_of
 from gpumon.roles import Role
 
 logger = logging.getLogger(__name__)
@@ -141,6 +139,7 @@ class Connection:
                     return True
                 cost = self._take_publish(packet) if packet.kind == PUBLISH else self._take(packet)
                 rest_s = self._hub.spend(self, cost, len(packet.body))
+                del packet  # else each silent client holds its last sample here, beside the retained one
                 if rest_s > 0:
                     await self._rest(rest_s)
                 if self._writer.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES:

@@ -1,6 +1,6 @@
 """amqtt's broker with its faults mended, each where its sentence stands; read in amqtt 0.12.1, the version pinned.
 
-amqtt keeps the start and the stop, the plugins and the sessions. What happens to a connection and to a message is done
+amqtt keeps the start and the stop, and the plugins. What happens to a connection and to a message is done
 here, in plain calls from the packet read to the packets written: amqtt queues every message without a bound, makes a
 task for each of its deliveries, and loses it for those whose turn has not come when somebody subscribes meanwhile.
 amqtt's own tables of sessions, subscriptions and retained messages stay empty.
@@ -22,7 +22,6 @@ from typing import Any
 
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
-from amqtt.session import Session
 
 from broker.access import is_strangers_client_id
 from broker.admission import Admission, Admitted, close_politely, name_and_address
@@ -39,8 +38,9 @@ from broker.limits import Limits
 from broker.listener import Acceptor, Listener
 from broker.logins import LoginDesk
 from broker.outbox import MAX_QUEUED_BYTES_IN_ALL
-from broker.plugins import TopicAccessPlugin, principal_of
+from broker.plugins import TopicAccessPlugin
 from broker.retained import RetainedMessages
+from broker.session import Session, principal_of
 from broker.trust import Directory
 from gpumon.roles import Principal, Role
 from gpumon.topics import Topics

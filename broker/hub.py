@@ -98,6 +98,7 @@ class MessageHub:
         for reader, granted in self._readers.match(topic).items():
             if self._access.allows(reader.session, topic, Action.RECEIVE):
                 reader.deliver(message, min(granted, qos))
+        message.forget_packet()
         if self.queued.size > MAX_QUEUED_BYTES_IN_ALL:
             self._on_overflow()
 

@@ -62,6 +62,10 @@ class Message:
             self._for_all = self._build(0x30, b"")
         return self._for_all
 
+    def forget_packet(self) -> None:
+        """Let go of the packet for all readers, so that a retained message takes no more than its payload."""
+        self._for_all = None
+
     def _build(self, first: int, packet_id: bytes) -> bytes:
         topic = self.topic.encode()
         length = 2 + len(topic) + len(packet_id) + len(self.payload)

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from amqtt.contexts import Action, BaseContext
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
-from amqtt.session import Session
 
 from broker.access import LabelsOf, may_publish, may_read
 from broker.logins import LoginDesk
-from gpumon.roles import Principal
+from broker.session import Session, principal_of
 from gpumon.topics import Topics
-
-_PRINCIPAL = "gpumon.principal"
-
-
-def principal_of(session: Session) -> Principal:
-    """Return who has logged in; only for a session that `LoginPlugin` has let in."""
-    return cast("Principal", session.attributes[_PRINCIPAL])
 
 
 class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]
@@ -45,7 +37,7 @@ class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]
         principal = await self._desk.who_is(name or "", password or "", session.remote_address)
         if principal is None:
             return False
-        session.attributes[_PRINCIPAL] = principal
+        session.principal = principal
         return True
 
     async def close(self) -> None:

@@ -74,6 +74,15 @@ def page_address(settings: Settings) -> str:
     return f"{scheme}://{_bracketed(host)}:{settings.page.port}"
 
 
+def local_page_address(settings: Settings) -> str:
+    """Return where the machine that serves the page reaches it itself, whatever names and proxies others go by."""
+    scheme = "https" if page_has_tls(settings) else "http"
+    host = settings.host or "127.0.0.1"
+    if is_for_every_address(host):
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"{scheme}://{_bracketed(host)}:{settings.page.port}"
+
+
 def page_has_tls(settings: Settings) -> bool:
     """Tell whether the page is served over TLS: to other machines, unless `--insecure-http` says otherwise."""
     return settings.host is not None and not settings.page.insecure_http

@@ -56,9 +56,19 @@ class DataFolder:
         """How workers reach the broker, as the master has said at its last start; nothing in it is secret."""
         return self.root / "reach.json"
 
+    @property
+    def worker_id(self) -> Path:
+        """The id of the first agent that ran with this data, for those that are given none."""
+        return self.root / "worker-id"
+
+    @property
+    def agents(self) -> Path:
+        """The folder in which each agent of this machine has its own."""
+        return self.root / "agent"
+
     def agent(self, worker_id: str) -> Path:
         """Return the folder in which one agent keeps its identity, inventory and command journal."""
-        return self.root / "agent" / worker_id
+        return self.agents / worker_id
 
     def token_file(self, worker_id: str) -> Path:
         """Return where `gpumon worker add` writes a worker's token (mode 0600)."""

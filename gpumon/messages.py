@@ -22,6 +22,7 @@ EventKind = Literal["xid", "gpu_lost", "gpu_found", "ecc", "health", "command_re
 
 Count = Annotated[int, Meta(ge=0)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
+Share = Annotated[float, Meta(ge=0, le=100)]
 Text = Annotated[str, Meta(max_length=1024)]
 Label = Annotated[str, Meta(max_length=256)]
 
@@ -39,6 +40,9 @@ class MigDevice(Message, frozen=True):
     profile: Label | None = None
     memory_used_bytes: Count | None = None
     memory_total_bytes: Count | None = None
+    sm_percent: Share | None = None
+    tensor_percent: Share | None = None
+    dram_percent: Share | None = None
 
 
 class Process(Message, frozen=True):
@@ -56,7 +60,11 @@ class Process(Message, frozen=True):
 
 
 class GpuReading(Message, frozen=True):
-    """One GPU at one moment; known by its `uuid`, `index` is NVML's present number for it (None while lost)."""
+    """One GPU at one moment; known by its `uuid`, `index` is NVML's present number for it (None while lost).
+
+    `utilization_percent` is how long anything ran. How much of the GPU that was is in `sm_percent` (SMs with work),
+    `tensor_percent` (tensor cores at work) and `dram_percent` (memory bandwidth in use): means since the sample before.
+    """
 
     uuid: Label
     index: Count | None = None
@@ -66,6 +74,9 @@ class GpuReading(Message, frozen=True):
     memory_temperature_c: int | None = None
     utilization_percent: Percent | None = None
     memory_utilization_percent: Percent | None = None
+    sm_percent: Share | None = None
+    tensor_percent: Share | None = None
+    dram_percent: Share | None = None
     memory_used_bytes: Count | None = None
     memory_total_bytes: Count | None = None
     power_w: float | None = None

@@ -147,7 +147,9 @@ class AgentSettings(Section, frozen=True):
     ] = None
     worker_id: Annotated[
         str | None,
-        _setting("name of this worker; the hostname by default", flag="--worker-id", env="WORKER_ID"),
+        _setting(
+            "name of this worker; by default the hostname at the first start", flag="--worker-id", env="WORKER_ID"
+        ),
     ] = None
     token_file: Annotated[str, _setting("file (mode 0600) with this worker's token", flag="--token-file")] = "token.txt"
     join: Annotated[
@@ -243,7 +245,7 @@ class HistorySettings(Section, frozen=True):
         _setting(
             "MiB of memory for the raw samples of the whole fleet; when they are used up, the window shortens", ge=0
         ),
-    ] = 64
+    ] = 32
     raw_window_s: Annotated[float, _setting("seconds for which every sample is kept, in memory", ge=60)] = 3600.0
     minute_hours: Annotated[float, _setting("hours for which a value a minute is kept", ge=1, le=744)] = 24.0
     ten_minute_days: Annotated[float, _setting("days for which a value every ten minutes is kept", ge=1, le=366)] = 14.0

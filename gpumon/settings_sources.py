@@ -74,10 +74,11 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], conf
     given = {key: (value, known[key].flag) for key, value in flags.items() if value is not None}
     for key, declaration in known.items():
         for variable in declaration.variables:
-            if variable in environment and key not in given:
+            # An empty one is how Compose passes on one that is unset.
+            if environment.get(variable) and key not in given:
                 given[key] = (environment[variable], variable)
     values = {key: _converted(known[key], raw, source) for key, (raw, source) in given.items()}
-    for key, (raw, source) in _from_file(_settings_file(values, config), known).items():
+    for key, (raw, source) in _from_file(settings_file(values.get("data", Settings().data), config), known).items():
         if key not in values:
             values[key] = _converted(known[key], raw, source, text=False)
     return _assemble(values)
@@ -101,12 +102,13 @@ def _walk(section: type[Section], prefix: str) -> Iterator[Declaration]:
         yield Declaration(key, annotation, default, flag, variables, meta.description or "", extra["is_secret"])
 
 
-def _settings_file(values: Mapping[str, Any], config: Path | None) -> Path | None:
+def settings_file(data: str, config: Path | None = None) -> Path | None:
+    """Return the settings file in use with the data folder `data`, None where there is none. Raises SettingError."""
     if config is not None:
         if not config.is_file():
             raise SettingError(f"settings file {config} is not there: check --config")
         return config
-    beside_data = DataFolder(Path(values.get("data", Settings().data))).settings_file
+    beside_data = DataFolder(Path(data)).settings_file
     return next((path for path in (beside_data, SYSTEM_SETTINGS_FILE) if path.is_file()), None)
 
 

@@ -142,6 +142,13 @@ class JoinKeys:
             rows = connection.execute(select(JoinKeyRow.__table__).order_by(JoinKeyRow.created.desc()))
             return [_key_of(row) for row in rows]
 
+    def known(self, secret: str) -> JoinKey | None:
+        """Return what is known of the key itself, None where it is not known here (any more)."""
+        query = select(JoinKeyRow.__table__).where(JoinKeyRow.key_sha256 == token_digest(secret))
+        with self._store.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _key_of(row)
+
     def revoke(self, key_id: str, by: Actor) -> None:
         """Remove a key; workers that have joined with it stay. Raises JoinKeyError: for an unknown one."""
         self._mirror.ready()

@@ -16,9 +16,11 @@ from webui.rows import FleetChange, fleet_row
 logger = logging.getLogger(__name__)
 
 FLEET_ROOM = "fleet"
-WINDOW_PER_WORKER_S = 0.0005
+WINDOW_PER_WORKER_S = 0.00015
 SHORTEST_WINDOW_S = 0.03
 LONGEST_WINDOW_S = 0.5
+# At least so long as the push itself has taken, times this: a master that is short of time pushes less often.
+REST_PER_PUSH = 4.0
 
 
 class Rooms(Protocol):
@@ -31,9 +33,12 @@ class Rooms(Protocol):
         """Send an event to everybody in the room."""
 
 
-def push_window_s(workers: int) -> float:
-    """Return the least time between two pushes: 10 workers are seen within 30 ms, 1,000 cost two pushes a second."""
-    return min(max(WINDOW_PER_WORKER_S * workers, SHORTEST_WINDOW_S), LONGEST_WINDOW_S)
+def push_window_s(workers: int, took_s: float = 0.0) -> float:
+    """Return the least time between two pushes: 10 workers are seen within 30 ms, 1,000 cost seven pushes a second.
+
+    `took_s` is what the last push has taken.
+    """
+    return min(max(WINDOW_PER_WORKER_S * workers, REST_PER_PUSH * took_s, SHORTEST_WINDOW_S), LONGEST_WINDOW_S)
 
 
 class FleetPusher(PushThread):
@@ -76,12 +81,13 @@ class FleetPusher(PushThread):
                 self._removed.clear()
             if self._stopping.is_set():
                 return
+            began = time.monotonic()
             try:
                 workers = self._push(changed, removed)
             except Exception:
                 logger.exception("the fleet view could not be updated; the next change tries again")
                 workers = len(changed)
-            self._stopping.wait(push_window_s(workers))
+            self._stopping.wait(push_window_s(workers, time.monotonic() - began))
 
     def _push(self, changed: list[str], removed: list[str]) -> int:
         now = time.time()

@@ -6,7 +6,7 @@ a field out by default.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gpumon.messages import GpuInventory, GpuReading, MigDevice
@@ -63,6 +63,11 @@ def _millijoules(reading: GpuReading) -> int | None:
     if reading.energy_j is None or not abs(reading.energy_j) < LARGEST:
         return None
     return round(reading.energy_j * 1000)
+
+
+def _ratio(percent: float | None) -> float | None:
+    """Return 0 to 1, as DCGM has what comes of profiling."""
+    return None if percent is None else round(percent / 100, 4)
 
 
 def _event_reasons(reading: GpuReading) -> int | None:
@@ -161,6 +166,26 @@ MEMORY: tuple[Family[Memory], ...] = (
         lambda memory: _mebibytes(memory.used_bytes),
     ),
 )
+ACTIVITY: tuple[Family[GpuReading | MigDevice], ...] = (
+    Family(
+        "DCGM_FI_PROF_SM_ACTIVE",
+        "gauge",
+        "SMs that had work, on average (0 to 1).",
+        lambda measured: _ratio(measured.sm_percent),
+    ),
+    Family(
+        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
+        "gauge",
+        "Time in which the tensor cores were at work (0 to 1).",
+        lambda measured: _ratio(measured.tensor_percent),
+    ),
+    Family(
+        "DCGM_FI_PROF_DRAM_ACTIVE",
+        "gauge",
+        "Memory bandwidth in use (0 to 1).",
+        lambda measured: _ratio(measured.dram_percent),
+    ),
+)
 XID: Family[int] = Family(
     "DCGM_FI_DEV_XID_ERRORS", "gauge", "Value of the last XID error encountered.", lambda xid: xid
 )
@@ -188,6 +213,9 @@ def card_texts(cards: Sequence[Card]) -> Iterator[str]:
     memory = [series for card in cards for series in _memory(card)]
     for of_memory in MEMORY:
         yield of_memory.text(memory)
+    activity = [series for card in cards for series in _activity(card)]
+    for of_activity in ACTIVITY:
+        yield of_activity.text(activity)
     yield XID.text(_xids(cards))
 
 
@@ -220,17 +248,31 @@ def _nvml_bus_id(bus_id: str) -> str:
 
 def _memory(card: Card) -> Iterator[tuple[str, Memory]]:
     """Return the memory of a card's slices where it is cut, so that a sum over all series counts nothing twice."""
-    slices = {device.gpu_instance: device for device in reversed(card.reading.mig_devices) if _has_memory(device)}
+    slices = _slices(card, lambda device: device.memory_used_bytes is not None)
     if not slices:
         yield card.labels, Memory(card.reading.memory_used_bytes, card.reading.memory_total_bytes)
-    for number, device in sorted(slices.items()):
-        more = labels_text({"GPU_I_PROFILE": device.profile, "GPU_I_ID": number})
-        yield f"{card.labels},{more}", Memory(device.memory_used_bytes, device.memory_total_bytes)
+    for labels, device in slices:
+        yield labels, Memory(device.memory_used_bytes, device.memory_total_bytes)
 
 
-def _has_memory(device: MigDevice) -> bool:
-    number = device.gpu_instance
-    return number is not None and number <= LARGEST_NUMBER and device.memory_used_bytes is not None
+def _activity(card: Card) -> Sequence[tuple[str, GpuReading | MigDevice]]:
+    """Return what tells how busy a card's slices are where it is cut, otherwise the card."""
+    return _slices(card, lambda device: device.sm_percent is not None) or [(card.labels, card.reading)]
+
+
+def _slices(card: Card, is_measured: Callable[[MigDevice], bool]) -> list[tuple[str, MigDevice]]:
+    """Return a card's GPU instances, each once, with their labels."""
+    if not card.reading.mig_devices:
+        return []
+    slices = {
+        device.gpu_instance: device
+        for device in reversed(card.reading.mig_devices)
+        if device.gpu_instance is not None and device.gpu_instance <= LARGEST_NUMBER and is_measured(device)
+    }
+    return [
+        (f"{card.labels},{labels_text({'GPU_I_PROFILE': device.profile, 'GPU_I_ID': number})}", device)
+        for number, device in sorted(slices.items())
+    ]
 
 
 def _xids(cards: Sequence[Card]) -> Iterator[tuple[str, int]]:

@@ -1,9 +1,14 @@
-"""Serves the page: gunicorn's threads behind the front, in one process, in which the master runs as well."""
+"""Serves the page: gunicorn's threads behind the front, in one process, in which the master runs as well.
+
+gunicorn's arbiter is left out. It would start this one worker from a process of its own, 63 MB with a thousand workers
+watched, and start it again after a fault, which `gpumon up`, systemd and containers do for every part.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -12,6 +17,7 @@ from typing import Any, Protocol
 import gunicorn.app.base
 import gunicorn.arbiter
 import gunicorn.glogging
+import gunicorn.sock
 import gunicorn.workers.gthread
 
 from gpumon.errors import GpumonError, StartError
@@ -23,12 +29,12 @@ logger = logging.getLogger(__name__)
 BACKLOG = 512
 IDLE_CONNECTIONS = 1000
 STOP_TIMEOUT_S = 6
-# Where gunicorn keeps its heartbeat, so that a slow disk cannot stall it.
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  # nosec B108
+# What is not ended by then is cut off.
+GIVE_UP_S = STOP_TIMEOUT_S + 4
 
 
 class Served(Protocol):
-    """What is served: started in the process that serves, after the fork."""
+    """What is served."""
 
     def start(self) -> Any:
         """Start everything and return the WSGI application. Raises GpumonError."""
@@ -50,10 +56,11 @@ def serve(
     scheme: str | None = None,
     most_per_address: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end the process with SystemExit.
+    """Serve until SIGTERM, SIGINT or SIGHUP.
 
     `scheme` is what browsers use where that is not what is spoken here: https before a proxy. `most_per_address` bounds
     the connections of one address, this machine's excepted. Raises StartError: when the address cannot be listened on.
+    SystemExit: when what is served could not be started, which is then logged.
     """
     listener = _listen(host, port)
     front = Front(tls, threads + IDLE_CONNECTIONS, most_per_address)
@@ -91,7 +98,6 @@ class _Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         settings: dict[str, Any] = {
             "bind": f"fd://{self._listener.detach()}",
-            "workers": 1,
             "threads": self._threads,
             "worker_class": PageWorker,
             # What the front lets through at most, so that gunicorn, which counts requests alone, never holds it up.
@@ -102,20 +108,20 @@ class _Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
             "graceful_timeout": STOP_TIMEOUT_S,
-            "timeout": 60,
             "backlog": BACKLOG,
             "logger_class": QuietLog,
             "proc_name": "gpumon-page",
-            "control_socket_disable": True,
         }
-        if os.access(SHARED_MEMORY, os.W_OK):
-            settings["worker_tmp_dir"] = SHARED_MEMORY
         for name, value in settings.items():
-            if name in self.cfg.settings:  # control sockets came with gunicorn 25
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
+
+    def run(self) -> None:
+        """Serve in this process."""
+        log = QuietLog(self.cfg)
+        PageWorker(1, os.getppid(), gunicorn.sock.create_sockets(self.cfg, log), self, 0, self.cfg, log).init_process()
 
     def load(self) -> Any:
-        """Start what is served, in the process that serves it."""
+        """Start what is served."""
         try:
             return WithScheme(self.served.start(), self._scheme)
         except GpumonError as error:
@@ -144,9 +150,23 @@ class PageWorker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]
 
     _accepting: bool
 
+    def init_signals(self) -> None:
+        """Stop also when the terminal is closed, unless whoever started this has said otherwise (nohup)."""
+        hang_up = signal.getsignal(signal.SIGHUP)
+        super().init_signals()
+        signal.signal(signal.SIGHUP, hang_up if hang_up is signal.SIG_IGN else self.handle_exit)
+
+    def notify(self) -> None:
+        """Touch no file as a heartbeat: no arbiter looks at it."""
+
+    def is_parent_alive(self) -> bool:
+        """Serve on where whoever started this has ended: it is no worker of an arbiter."""
+        return True
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop serving; live and idle connections are ended, requests in work are finished."""
         super().handle_exit(sig, frame)
+        signal.alarm(GIVE_UP_S)  # whose signal ends the process
         self.method_queue.defer(self.app.served.close_connections)
 
     # Ctrl-C reaches every process of the terminal at once: an orderly stop is quick enough for it.

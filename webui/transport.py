@@ -3,8 +3,8 @@
 python-socketio and engineio queue what a browser has not read yet without a bound, and simple-websocket writes to one
 socket from two threads and ends only when its peer does. This file is the one place that mends it:
 
-- what waits for one browser is counted in bytes, and a browser beyond `MAX_WAITING_BYTES` is cut off (it connects
-  again and begins with a fresh picture);
+- what waits for one browser is counted in bytes, and a browser beyond `MAX_WAITING_BYTES`, or twice the largest message
+  where the fleet's picture alone is larger, is cut off (it connects again and begins with a fresh picture);
 - a message is written whole and by one thread at a time;
 - what one browser sends is bounded: one that sends faster than anybody clicks is cut off;
 - every connection is known here, so that all can be ended at once when the server stops.
@@ -90,6 +90,7 @@ class OutboundQueue(queue.Queue[Any]):
         super().__init__()
         self.waiting_bytes = 0
         self.overflowed = False
+        self._largest = 0
         self.on_overflow: Callable[[], None] = lambda: None
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001 - queue's own
@@ -98,14 +99,16 @@ class OutboundQueue(queue.Queue[Any]):
             if self.overflowed and item is not None:
                 return
         super().put(item, block, timeout)
-        if self.waiting_bytes > MAX_WAITING_BYTES and not self.overflowed:
+        if self.waiting_bytes > max(MAX_WAITING_BYTES, 2 * self._largest) and not self.overflowed:
             self.overflowed = True
             self._forget()
             self.on_overflow()
 
     def _put(self, item: Any) -> None:
         super()._put(item)
-        self.waiting_bytes += _size(item)
+        size = _size(item)
+        self.waiting_bytes += size
+        self._largest = max(self._largest, size)
 
     def _get(self) -> Any:
         item = super()._get()

@@ -49,5 +49,8 @@ class Sampler(Protocol):
     def read(self) -> Readings:
         """Read every card once. Raises SamplerError: when the source as a whole does not answer."""
 
+    def waits_for(self) -> str | None:
+        """Return what it waits for now, as a message names it, None where it cannot tell; asked from any thread."""
+
     def events(self) -> list[Event]:
         """Return what happened since the last call (XIDs, uncorrectable ECC errors), oldest first."""

@@ -57,6 +57,7 @@ class FirstThatWorks:
     def __init__(self, makers: Sequence[Callable[[], Sampler]]) -> None:
         self._makers = makers
         self._chosen: Sampler | None = None
+        self._tried: Sampler | None = None
 
     @property
     def source(self) -> Source:
@@ -67,7 +68,7 @@ class FirstThatWorks:
         """Open the first source that can be. Raises SamplerError: saying what each answered."""
         refusals = []
         for make in self._makers:
-            sampler = make()
+            self._tried = sampler = make()
             try:
                 sampler.start()
             except SamplerError as error:
@@ -93,6 +94,10 @@ class FirstThatWorks:
     def read(self) -> Readings:
         """Read every card once."""
         return self._opened().read()
+
+    def waits_for(self) -> str | None:
+        """Return what the source that was opened last, or is being opened, waits for."""
+        return self._tried.waits_for() if self._tried is not None else None
 
     def events(self) -> list[Event]:
         """Return what happened since the last call."""

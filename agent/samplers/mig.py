@@ -43,7 +43,7 @@ class MigReader:
                 continue
             address = ctypes.cast(handle, ctypes.c_void_p).value or 0
             before = known.get(address)
-            device = before.device if before else self._nvml.device(handle)
+            device = before.device if before else self._nvml.device(handle, self._device.place)
             uuid = device.query(pynvml.nvmlDeviceGetUUID)
             if uuid is None:
                 continue

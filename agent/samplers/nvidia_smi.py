@@ -126,6 +126,10 @@ class NvidiaSmiSampler:
             report = self._run()
         return Readings(tuple(report.gpus), "; ".join(report.problems) or None)
 
+    def waits_for(self) -> str | None:
+        """Return None: it waits for nvidia-smi, whatever that waits for."""
+        return None
+
     def events(self) -> list[Event]:
         """Return nothing: nvidia-smi tells no events."""
         return []

@@ -68,6 +68,8 @@ class NvmlSampler:
 
     def stop(self) -> None:
         """Close NVML; safe to call twice."""
+        for card in self._cards:
+            card.release()
         self._cards = []
         if self._xids.stop():
             self._nvml.stop()
@@ -92,6 +94,10 @@ class NvmlSampler:
         except NvmlDeadError:
             self.stop()
             raise
+
+    def waits_for(self) -> str | None:
+        """Return the call to NVML that has not returned yet, and the GPU it is about."""
+        return self._nvml.pending()
 
     def events(self) -> list[Event]:
         """Return the XIDs and double-bit ECC errors since the last call, oldest first."""
@@ -132,7 +138,7 @@ class NvmlSampler:
             handle = self._nvml.query(find, where)
             if handle is not None:
                 index = self._nvml.query(pynvml.nvmlDeviceGetIndex, handle) if index is None else index
-                card = open_card(self._nvml, handle, index, self._table)
+                card = open_card(self._nvml, handle, place, index, self._table)
                 if card is not None:
                     self._cards.append(card)
                     self._seen[card.uuid] = card.inventory
@@ -182,12 +188,12 @@ class NvmlSampler:
             except GpuLostError as error:
                 reading = card.not_read("lost", xid)
                 self._lost.add(card.uuid)
-                problems.append(f"the GPU at {card.place} no longer answers ({error}): see dmesg, it may need a reboot")
+                problems.append(f"{card.place} no longer answers ({error}): see dmesg, it may need a reboot")
             else:
                 self._seen[card.uuid] = card.inventory
                 self._lost.discard(card.uuid)
             if reading.state == "error":
-                problems.append(f"the GPU at {card.place} answers with an error ({card.device.problem}): see dmesg")
+                problems.append(f"{card.place} answers with an error ({card.device.problem}): see dmesg")
             readings.append(reading)
         self._table.forget_all_but(process.pid for reading in readings for process in reading.processes)
         readings += self._sleepers_never_opened(unopened)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pynvml
 
 from agent.nvml import UINT_NOT_AVAILABLE, Nvml, NvmlDevice
 from agent.processes import ProcessTable
-from agent.samplers.mig import MigReader, read_memory
+from agent.samplers.gpm import NOT_MEASURED, Activity, GpmMeter
+from agent.samplers.mig import MigReader, MigSlice, read_memory
 from agent.samplers.nvml_processes import ProcessReader
 from agent.samplers.pcie import Throughput
 from agent.samplers.rates import Rate
-from gpumon.messages import GpuInventory, GpuReading
+from gpumon.messages import GpuInventory, GpuReading, MigDevice
 
 THROTTLE_REASONS = {
     pynvml.nvmlClocksThrottleReasonGpuIdle: "gpu_idle",
@@ -51,13 +53,14 @@ class NvmlCard:
         self.uuid = inventory.uuid
         self._mig = MigReader(nvml, device)
         self._processes = ProcessReader(device, table)
+        self._gpm = GpmMeter(nvml, device)
         self._nvlink_rx = Rate()
         self._nvlink_tx = Rate()
 
     @property
     def place(self) -> str:
-        """The card's PCI bus id, as a message to people names it."""
-        return self.inventory.pci_bus_id or self.uuid
+        """Where the card is, as a message to people names it."""
+        return self.device.place
 
     def read(self, now_s: float, pcie: Throughput, last_xid: int | None) -> GpuReading:
         """Read everything once; `now_s` is monotonic. A GPU that gives an unexpected error gets the state `error`.
@@ -69,6 +72,7 @@ class NvmlCard:
         mig = self._mig.enabled()
         if mig != self.inventory.mig:
             device.forget_absent()
+            self._gpm.release()
             self.inventory = inventory_of(device, self.index, mig=mig) or self.inventory
         slices = self._mig.read() if mig else None
         fields = device.fields(_FIELDS)
@@ -76,6 +80,7 @@ class NvmlCard:
         temperature = _temperature(device)
         utilization = device.query(pynvml.nvmlDeviceGetUtilizationRates)
         energy_mj = fields[_ENERGY_MJ]
+        activity, of_slices = self._gpm.read(now_s, slices)
         return GpuReading(
             uuid=self.uuid,
             index=self.index,
@@ -84,6 +89,9 @@ class NvmlCard:
             memory_temperature_c=fields[_MEMORY_TEMPERATURE],
             utilization_percent=None if utilization is None else _percent(utilization.gpu),
             memory_utilization_percent=None if utilization is None else _percent(utilization.memory),
+            sm_percent=activity.sm_percent,
+            tensor_percent=activity.tensor_percent,
+            dram_percent=activity.dram_percent,
             memory_used_bytes=used,
             memory_total_bytes=total,
             power_w=_thousandth(device.query(pynvml.nvmlDeviceGetPowerUsage)),
@@ -105,14 +113,19 @@ class NvmlCard:
             ecc_corrected=fields[_ECC_CORRECTED],
             ecc_uncorrected=fields[_ECC_UNCORRECTED],
             last_xid=last_xid,
-            mig_devices=[mig_slice.reading for mig_slice in slices or ()],
+            mig_devices=[_with_activity(mig, of_slices.get(mig.reading.uuid, NOT_MEASURED)) for mig in slices or ()],
             processes=self._processes.read(slices),
             # the last of all, since the readings before it find out
             state="ok" if device.problem is None else "error",
         )
 
+    def release(self) -> None:
+        """Give back what NVML has allocated for it; safe to call twice, and reading it afterwards allocates it anew."""
+        self._gpm.release()
+
     def not_read(self, state: Any, last_xid: int | None = None) -> GpuReading:
         """Return the reading of a GPU that is not asked, or does not answer."""
+        self.release()
         index = None if state == "lost" else self.index
         return GpuReading(uuid=self.uuid, index=index, name=self.inventory.name, state=state, last_xid=last_xid)
 
@@ -138,14 +151,28 @@ def inventory_of(device: NvmlDevice, index: int | None, *, mig: bool | None) -> 
     )
 
 
-def open_card(nvml: Nvml, handle: Any, index: int | None, table: ProcessTable) -> NvmlCard | None:
-    """Return the GPU behind a handle; None for one that does not even tell its uuid.
+def open_card(nvml: Nvml, handle: Any, place: str, index: int | None, table: ProcessTable) -> NvmlCard | None:
+    """Return the GPU behind a handle; None for one that does not even tell its uuid. `place` names it until it does.
 
     Raises GpuLostError, NvmlDeadError.
     """
-    device = nvml.device(handle)
+    device = nvml.device(handle, place)
     inventory = inventory_of(device, index, mig=MigReader(nvml, device).enabled())
-    return None if inventory is None else NvmlCard(nvml, device, inventory, table)
+    if inventory is None:
+        return None
+    device.place = f"the GPU at {inventory.pci_bus_id or inventory.uuid}"
+    return NvmlCard(nvml, device, inventory, table)
+
+
+def _with_activity(mig: MigSlice, activity: Activity) -> MigDevice:
+    if activity is NOT_MEASURED:
+        return mig.reading
+    return msgspec.structs.replace(
+        mig.reading,
+        sm_percent=activity.sm_percent,
+        tensor_percent=activity.tensor_percent,
+        dram_percent=activity.dram_percent,
+    )
 
 
 def _pci_bus_id(device: NvmlDevice) -> str | None:

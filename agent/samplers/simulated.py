@@ -55,6 +55,10 @@ class SimulatedSampler:
         """Let time pass on the simulated machine, and read its cards."""
         return Readings(gpus=tuple(self._machine.read(self._processes)))
 
+    def waits_for(self) -> str | None:
+        """Return None: it waits for nothing."""
+        return None
+
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
         return self._machine.events()

@@ -6,6 +6,8 @@ import math
 import random
 from collections.abc import Sequence
 
+import msgspec
+
 from agent.processes import ProcessSetting, shown_command
 from agent.simulation.jobs import Job
 from agent.simulation.models import GIB, Fault, Model
@@ -71,6 +73,7 @@ class SimulatedCard:
         rx = self._load / 100 * 2.4e9 * self._rng.uniform(0.6, 1.1)
         nvlink = self._load / 100 * model.nvlink_bytes_per_s * 0.35 if any(len(job.pids) > 1 for job in jobs) else 0.0
         is_mig = bool(self._slices)
+        sm, tensor, dram = self._activity(self._load, jobs)
         return GpuReading(
             uuid=self.uuid,
             index=self.index,
@@ -79,6 +82,9 @@ class SimulatedCard:
             memory_temperature_c=round(self._temperature_c + 6 + self._load / 20) if model.nvlink_bytes_per_s else None,
             utilization_percent=None if is_mig else round(self._load),
             memory_utilization_percent=None if is_mig else round(self._load * 0.42),
+            sm_percent=sm,
+            tensor_percent=tensor,
+            dram_percent=dram,
             memory_used_bytes=used,
             memory_total_bytes=model.memory_bytes,
             power_w=round(self._power_w, 1),
@@ -100,7 +106,7 @@ class SimulatedCard:
             ecc_corrected=self._ecc_corrected if model.has_ecc else None,
             ecc_uncorrected=self.ecc_uncorrected if model.has_ecc else None,
             last_xid=self.last_xid,
-            mig_devices=self._filled_slices(processes),
+            mig_devices=self._filled_slices(now, jobs, processes),
             processes=processes,
         )
 
@@ -140,6 +146,14 @@ class SimulatedCard:
             reasons += ["hw_slowdown", "hw_thermal_slowdown"]
         return reasons
 
+    def _activity(self, load: float, jobs: Sequence[Job]) -> tuple[float | None, float | None, float | None]:
+        """Return how busy SMs, tensor cores and memory are: the more so, the more power the work takes."""
+        if not self.model.has_gpm:
+            return None, None, None
+        intensity = max((job.kind.intensity for job in jobs), default=0.0)
+        sm = load * (0.4 + 0.45 * intensity)
+        return round(sm, 1), round(sm * 0.6 * intensity, 1), round(load * 0.42, 1)
+
     def _process(self, job: Job, now: float, setting: ProcessSetting) -> Process:
         argv = job.command.split()
         pid = job.pids[self.index]
@@ -173,21 +187,20 @@ class SimulatedCard:
     def _slice_bytes(self, pid: int) -> int:
         return (self._slice_of(pid).memory_total_bytes or 0) if self._slices else self.model.memory_bytes
 
-    def _filled_slices(self, processes: list[Process]) -> list[MigDevice]:
-        return [
-            MigDevice(
-                uuid=each.uuid,
-                gpu_instance=each.gpu_instance,
-                compute_instance=each.compute_instance,
-                profile=each.profile,
-                memory_used_bytes=min(
-                    sum(process.memory_bytes or 0 for process in processes if process.mig_uuid == each.uuid),
-                    each.memory_total_bytes or 0,
-                ),
-                memory_total_bytes=each.memory_total_bytes,
-            )
-            for each in self._slices
-        ]
+    def _filled_slices(self, now: float, jobs: Sequence[Job], processes: list[Process]) -> list[MigDevice]:
+        return [self._filled_slice(each, now, jobs, processes) for each in self._slices]
+
+    def _filled_slice(self, empty: MigDevice, now: float, jobs: Sequence[Job], processes: list[Process]) -> MigDevice:
+        within = [job for job in jobs if self._slice_of(job.pids[self.index]).uuid == empty.uuid]
+        used = sum(process.memory_bytes or 0 for process in processes if process.mig_uuid == empty.uuid)
+        sm, tensor, dram = self._activity(min(100.0, sum(job.utilization(now) for job in within)), within)
+        return msgspec.structs.replace(
+            empty,
+            memory_used_bytes=min(used, empty.memory_total_bytes or 0),
+            sm_percent=sm,
+            tensor_percent=tensor,
+            dram_percent=dram,
+        )
 
 
 def _uuid(prefix: str, rng: random.Random) -> str:

@@ -25,11 +25,16 @@ class Model:
     has_ecc: bool = True
     nvlink_bytes_per_s: int = 0
     idle_state: int = 0  # data centre cards idle in P0, others in P8
+    has_gpm: bool = False  # GPU performance monitoring: Hopper and later
 
 
-H100 = Model("NVIDIA H100 80GB HBM3", 80 * GIB, 700.0, 70.0, 1980, 345, 2619, 5, 66, nvlink_bytes_per_s=450 * 10**9)
-H200 = Model("NVIDIA H200", 141 * GIB, 700.0, 76.0, 1980, 345, 3201, 5, 68, nvlink_bytes_per_s=450 * 10**9)
-H100_PCIE = Model("NVIDIA H100 PCIe", 80 * GIB, 350.0, 48.0, 1755, 345, 1593, 5, 70)
+H100 = Model(
+    "NVIDIA H100 80GB HBM3", 80 * GIB, 700.0, 70.0, 1980, 345, 2619, 5, 66, nvlink_bytes_per_s=450 * 10**9, has_gpm=True
+)
+H200 = Model(
+    "NVIDIA H200", 141 * GIB, 700.0, 76.0, 1980, 345, 3201, 5, 68, nvlink_bytes_per_s=450 * 10**9, has_gpm=True
+)
+H100_PCIE = Model("NVIDIA H100 PCIe", 80 * GIB, 350.0, 48.0, 1755, 345, 1593, 5, 70, has_gpm=True)
 A100 = Model("NVIDIA A100-SXM4-40GB", 40 * GIB, 400.0, 52.0, 1410, 210, 1215, 4, 63, nvlink_bytes_per_s=300 * 10**9)
 L40S = Model("NVIDIA L40S", 45 * GIB, 350.0, 34.0, 2520, 210, 9001, 4, 71, idle_state=8)
 RTX_4090 = Model(

@@ -8,9 +8,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, cast
 
+from gpumon.cli.given_config import given_config
 from gpumon.cli.private import keep_private
 from gpumon.errors import GpumonError
 from gpumon.log import configure_logging
@@ -34,7 +34,10 @@ SUBCOMMANDS = {
     "join-key": ("gpumon.cli.join_key", "make the line with which a new machine joins"),
     "audit": ("gpumon.cli.audit", "show who did what"),
     "move-database": ("gpumon.cli.move_database", "copy everything from SQLite to the PostgreSQL of database.url"),
+    "backup": ("gpumon.cli.backup", "copy everything that a master keeps into one file, while it runs"),
+    "restore": ("gpumon.cli.restore", "check a backup, and put it in the place of what a master keeps"),
     "doctor": ("gpumon.cli.doctor", "what is wrong on this machine, and what to do about it"),
+    "health": ("gpumon.cli.health", "does the master, agent or broker of this machine work? exit code 0 or 1"),
     "install-service": ("gpumon.cli.install_service", "have systemd start a master or an agent at boot"),
     "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
@@ -79,12 +82,11 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"gpumon {name}", description=SUBCOMMANDS[name][1], allow_abbrev=False)
     declare(parser, subcommand)
     arguments = parser.parse_args(words)
-    config = getattr(arguments, "config", os.environ.get("GPUMON_CONFIG"))
     known = declarations()
     flags = {key: value for key, value in vars(arguments).items() if key in known}
     try:
         keep_private()
-        settings = load_settings(flags, os.environ, Path(config) if config else None)
+        settings = load_settings(flags, os.environ, given_config(arguments))
         configure_logging(settings.log.level)
         return subcommand.run(arguments, settings)
     except GpumonError as error:
@@ -142,7 +144,7 @@ def _overview() -> str:
 
 
 def _extra_for(name: str) -> str:
-    extra = {"agent": "agent", "demo-workers": "agent", "top": "top", "completion": "top"}.get(name, "master")
+    extra = {"agent": "agent", "demo-workers": "agent,master", "top": "top", "completion": "top"}.get(name, "master")
     return f"pip install 'gpumon[{extra}]'"
 
 

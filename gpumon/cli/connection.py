@@ -11,6 +11,7 @@ from gpumon.database_address import database_address
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.files import ensure_secret, make_folder, read_secret
+from gpumon.folder_swap import finish
 from gpumon.link import Credentials
 from gpumon.settings import Settings
 
@@ -40,7 +41,9 @@ def data_folder(settings: Settings) -> DataFolder:
     Raises StartError: when it cannot be written; SettingError: when `database.url` cannot be used.
     """
     server = database_address(settings.database)
-    return DataFolder(make_folder(Path(settings.data)), server)
+    folder = make_folder(Path(settings.data))
+    finish(folder)  # what `gpumon restore` had no time to
+    return DataFolder(folder, server)
 
 
 def masters_way_in(settings: Settings, data: DataFolder) -> tuple[BrokerAddress, Credentials | None, Path | None]:

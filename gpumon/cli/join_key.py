@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from gpumon.cli.accounts import account_mirror
 from gpumon.cli.actor import this_user
@@ -14,7 +15,9 @@ from gpumon.cli.join_line import check_can_join, join_line
 from gpumon.cli.reach import Reach, address_given, known_reach
 from gpumon.cli.times import duration_s, shown_time
 from gpumon.datafolder import DataFolder
-from gpumon.errors import SettingError
+from gpumon.errors import SecretFileError, SettingError, StartError
+from gpumon.files import read_secret, write_secret
+from gpumon.joining import JoinLineError, parse_join_line
 from gpumon.settings import Settings
 from master.join_keys import JoinKey, JoinKeys
 from master.prepare import prepare
@@ -34,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
         "--replace", action="store_true", help="give a known worker a new token, and cut off who has the old one"
     )
     parser.add_argument("--address", metavar="mqtts://HOST:PORT", help="where the new machine finds the broker")
+    parser.add_argument(
+        "--keep-in",
+        type=Path,
+        metavar="FILE",
+        help="write the line to this file (mode 0600), unless the one there still counts or has let a machine in",
+    )
     actions = parser.add_subparsers(dest="action")
     listing = actions.add_parser("list", help="show the keys of the last 30 days")
     revoke = actions.add_parser("revoke", help="end keys; workers that have joined with them stay")
@@ -62,6 +71,8 @@ def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, k
         raise SettingError(
             "machines that share a key could read each other's tokens at mosquitto: make a join key for each machine"
         )
+    if arguments.keep_in is not None and _has_done(arguments.keep_in, keys):
+        return
     reach = _reach(arguments, settings, data)
     join_line(settings, reach, None, "to-see-whether-a-line-can-be-made")
     made, secret = keys.make(
@@ -71,9 +82,29 @@ def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, k
         worker_id=arguments.worker_id,
         replaces=arguments.replace,
     )
-    print(join_line(settings, reach, made, secret), flush=True)
+    line = join_line(settings, reach, made, secret)
+    if arguments.keep_in is not None:
+        _keep(arguments.keep_in, line)
+        return
+    print(line, flush=True)
     if sys.stderr.isatty():
         print(_how_to_use(made, reach), file=sys.stderr)
+
+
+def _has_done(path: Path, keys: JoinKeys) -> bool:
+    """Tell whether the line in a file lets a machine in, or has done so; False for what is no line of this master."""
+    try:
+        key = keys.known(parse_join_line(read_secret(path)).key)
+    except (SecretFileError, JoinLineError):
+        return False
+    return key is not None and (key.is_usable or key.uses_left == 0)
+
+
+def _keep(path: Path, line: str) -> None:
+    try:
+        write_secret(path, line)
+    except OSError as error:
+        raise StartError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _reach(arguments: argparse.Namespace, settings: Settings, data: DataFolder) -> Reach:

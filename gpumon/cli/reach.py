@@ -7,7 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from gpumon.address import BrokerAddress, address_for_agents, page_address, parse_broker_address
+from gpumon.address import (
+    BrokerAddress,
+    address_for_agents,
+    local_page_address,
+    page_address,
+    parse_broker_address,
+)
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError
 from gpumon.files import write_atomically
@@ -20,7 +26,7 @@ class Reach(msgspec.Struct, frozen=True):
     """What a worker gives as `--master` and `--cafile` (None: an authority that its system trusts), and the base.
 
     `local_port` is that of the embedded broker on this machine, None with another broker; `page` is where people find
-    the page.
+    the page, and `local_page` where this machine does.
     """
 
     master: str
@@ -28,6 +34,7 @@ class Reach(msgspec.Struct, frozen=True):
     base: str
     local_port: int | None = None
     page: str | None = None
+    local_page: str | None = None
 
     @property
     def address(self) -> BrokerAddress:
@@ -41,7 +48,9 @@ def reach_by(settings: Settings, data: DataFolder) -> Reach:
     cafile = _cafile(settings, data) if address.tls else None
     local_port = settings.mqtt.port if settings.broker.url is None else None
     kept = str(Path(cafile).absolute()) if cafile else None
-    return Reach(str(address), kept, settings.mqtt.base, local_port, page_address(settings))
+    return Reach(
+        str(address), kept, settings.mqtt.base, local_port, page_address(settings), local_page_address(settings)
+    )
 
 
 def note_reach(settings: Settings, data: DataFolder) -> None:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from agent.identity import worker_id_of
 from gpumon.cli.connection import (
     BROKER_SETTINGS,
     DATABASE_SETTINGS,
@@ -23,7 +25,6 @@ from gpumon.files import ensure_secret
 from gpumon.queue_address import queue_address
 from gpumon.settings import Settings
 from gpumon.settings_sources import declarations
-from gpumon.topics import check_worker_id, default_worker_id
 
 SETTINGS = (
     *TLS_SETTINGS,
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Keep the processes running until SIGTERM or SIGINT."""
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
+    _check_installed()
     queue_address(settings)  # so that what is wrong with it is said once
     data = data_folder(settings)
     for secret in (data.master_secret, data.session_secret):
@@ -84,6 +86,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         elif settings.broker.url is None and _has_gpu(settings):
             supervisor.add(_agent_of_this_machine(settings, data, environment))
         return supervisor.run()
+
+
+def _check_installed() -> None:
+    """Say once what is not there, rather than have each child say it. Raises SettingError."""
+    missing = next((name for name in ("amqtt", "flask", "sqlalchemy") if find_spec(name) is None), None)
+    if missing is not None:
+        raise SettingError(f"gpumon up needs {missing}, which is not installed: pip install 'gpumon[master]'")
 
 
 def _prepare_tls(settings: Settings, data: DataFolder) -> None:
@@ -116,7 +125,7 @@ def _has_gpu(settings: Settings) -> bool:
 
 
 def _agent_of_this_machine(settings: Settings, data: DataFolder, environment: dict[str, str]) -> Child:
-    worker_id = check_worker_id(settings.agent.worker_id or default_worker_id())
+    worker_id = worker_id_of(settings)
     token_file = data.token_file(worker_id)
     if not token_file.exists():
         add = gpumon_command("worker", "add", worker_id, "--if-missing")

@@ -23,11 +23,11 @@ def migrate(database: Database) -> None:
     try:
         database.make(engine)
         with reading(engine) as connection:
-            current = _revision(connection)
+            current = revision_of(connection)
         if current == NEWEST:
             return
         with database.migrating(engine) as connection:
-            current = _revision(connection)
+            current = revision_of(connection)
             if current != NEWEST:  # another master may have done it meanwhile
                 # Imported only where it is needed: Alembic takes a quarter of a second, at every start.
                 importlib.import_module("master.store.upgrade").upgrade(connection, database.name, current)
@@ -37,7 +37,7 @@ def migrate(database: Database) -> None:
         engine.dispose()
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
     """Return the revision that Alembic has noted in the database, None in a new one."""
     if not inspect(connection).has_table("alembic_version"):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gpumon.messages import GpuReading, Process
@@ -43,15 +43,18 @@ def split(gpu: GpuReading) -> Split:
         if is_busy:  # by a process that has just ended, or is not listed
             return _of_one(UNKNOWN, float(gpu.memory_used_bytes or 0), is_busy=True)
         return _FREE if is_busy is False else _FREE_OR_NOT
-    memory = _memory_by_user(gpu, processes)
-    sm = _sm_by_user(processes)
+    users = [user_name(process.user) for process in processes]
+    memory = _memory_by_user(gpu, processes, users)
+    sm = _by_user(users, [process.sm_percent for process in processes])
     if is_busy is None and sm is not None:
         is_busy = sum(sm.values()) >= BUSY_FROM_PERCENT
-    if len(memory) == 1:
+    if gpu.mig_devices:
+        held = _held_of_mig(gpu, processes, users)
+    elif len(memory) == 1:
         (user,) = memory
-        if not gpu.mig_devices:
-            return _of_one(user, memory[user], is_busy=is_busy)
-    held = _held(gpu, processes)
+        return _of_one(user, memory[user], is_busy=is_busy)
+    else:
+        held = _held(processes, memory)
     worked = _parts(sm) if is_busy and sm is not None and sum(sm.values()) > 0 else held
     return Split(is_busy, held, worked, memory)
 
@@ -60,56 +63,54 @@ def _of_one(user: str, memory_bytes: float, *, is_busy: bool | None) -> Split:
     return Split(is_busy, {user: 1.0}, {user: 1.0}, {user: memory_bytes})
 
 
-def _held(gpu: GpuReading, processes: Sequence[Process]) -> Shares:
-    """Split by memory; a card in MIG mode first into its devices, those that nobody uses to `nobody`."""
+def _held(processes: Sequence[Process], memory: Mapping[str, float]) -> Shares:
+    """Split by memory; evenly where that of one of the processes is not known."""
+    if any(process.memory_bytes is None for process in processes) or not sum(memory.values()):
+        return _parts(dict.fromkeys(memory, 1.0))
+    return _parts(memory)
+
+
+def _held_of_mig(gpu: GpuReading, processes: Sequence[Process], users: Sequence[str]) -> Shares:
+    """Split first into the card's devices, those that nobody uses to `nobody`, and each of them by memory."""
     devices = {device.uuid: device for device in gpu.mig_devices}
-    if not devices or any(process.mig_uuid not in devices for process in processes):
-        return _by_memory(gpu, processes)
+    if any(process.mig_uuid not in devices for process in processes):
+        return _held(processes, _memory_by_user(gpu, processes, users))
     sizes = {uuid: float(device.memory_total_bytes or 0) for uuid, device in devices.items()}
     parts = _parts(sizes) if all(sizes.values()) else _parts(dict.fromkeys(sizes, 1.0))
     held: dict[str, float] = {}
     for uuid, part in parts.items():
         inside = [process for process in processes if process.mig_uuid == uuid]
-        for user, share in (_by_memory(gpu, inside) if inside else {NOBODY: 1.0}).items():
+        names = [user_name(process.user) for process in inside]
+        shares = _held(inside, _memory_by_user(gpu, inside, names)) if inside else {NOBODY: 1.0}
+        for user, share in shares.items():
             held[user] = held.get(user, 0.0) + part * share
     return held
 
 
-def _by_memory(gpu: GpuReading, processes: Sequence[Process]) -> Shares:
+def _memory_by_user(gpu: GpuReading, processes: Sequence[Process], users: Sequence[str]) -> Mapping[str, float]:
+    """Return each user's memory, in bytes; evenly what the card has in use where that of a process is not known."""
     most = _most_bytes(gpu)
-    sums = _sums((user_name(process.user), _bytes(process, most)) for process in processes)
-    if any(process.memory_bytes is None for process in processes) or not sum(sums.values()):
-        return _parts(dict.fromkeys(sums, 1.0))
-    return _parts(sums)
+    sums = _by_user(users, [process.memory_bytes for process in processes], most)
+    if sums is None:
+        names = dict.fromkeys(users)
+        return dict.fromkeys(names, min(float(gpu.memory_used_bytes or 0), most) / len(names))
+    return sums
 
 
-def _memory_by_user(gpu: GpuReading, processes: Sequence[Process]) -> Mapping[str, float]:
-    most = _most_bytes(gpu)
-    if any(process.memory_bytes is None for process in processes):
-        users = dict.fromkeys((user_name(process.user) for process in processes), 0.0)
-        return dict.fromkeys(users, min(float(gpu.memory_used_bytes or 0), most) / len(users))
-    return _sums((user_name(process.user), _bytes(process, most)) for process in processes)
-
-
-def _sm_by_user(processes: Sequence[Process]) -> Mapping[str, float] | None:
-    if any(process.sm_percent is None for process in processes):
-        return None
-    return _sums((user_name(process.user), float(process.sm_percent or 0)) for process in processes)
+def _by_user(
+    users: Sequence[str], values: Sequence[float | None], most: float = float("inf")
+) -> dict[str, float] | None:
+    """Add up by user, of each value `most` at most; None where one is not known."""
+    sums: dict[str, float] = {}
+    for user, value in zip(users, values, strict=True):
+        if value is None:
+            return None
+        sums[user] = sums.get(user, 0.0) + min(value, most)
+    return sums
 
 
 def _most_bytes(gpu: GpuReading) -> float:
     return float(min(gpu.memory_total_bytes or _MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
-
-
-def _bytes(process: Process, most: float) -> float:
-    return min(process.memory_bytes or 0, most)
-
-
-def _sums(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for user, value in pairs:
-        sums[user] = sums.get(user, 0.0) + value
-    return sums
 
 
 def _parts(weights: Mapping[str, float]) -> Shares:

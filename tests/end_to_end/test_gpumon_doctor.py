@@ -1,4 +1,4 @@
-"""`gpumon doctor` on machines that are well, and on some that are not."""
+"""`gpumon doctor` on machines that are well, and on some that are not; and `gpumon health` beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from gpumon.cli.supervisor import gpumon_command
 from tests import standin
 from tests.end_to_end.running import CLEAN_ENVIRONMENT, Running, an_agent, gpumon_up
-from tests.support import free_port
+from tests.support import eventually, free_port
 
 HOST = "127.0.0.2"  # of the loopback network too, but not where gpumon is without --host
 TLS = ("name", "port", "certificate", "log-in", "topics")
@@ -127,9 +127,20 @@ def test_a_master_that_does_not_run_and_lies_open_is_told(tmp_path: Path) -> Non
     data.master_secret.chmod(0o644)
     code, found = diagnosed(environment, tmp_path)
     assert code == 1
+    assert running.gpumon("health", "master").returncode == 1
     assert found["secrets"]["to_do"] == f"chmod 600 {data.master_secret}"
     assert "gpumon up" in found["page"]["to_do"]
     assert found["broker"]["verdict"] == "bad"
+
+
+@pytest.mark.parametrize("part", ["master", "agent", "broker"])
+def test_a_health_check_that_knows_no_flags_finds_what_works(fleet: Running, part: str) -> None:
+    assert eventually(lambda: fleet.gpumon("health", part).stdout) == f"the {part} works\n"
+
+
+def test_a_health_check_of_an_agent_that_does_not_run_fails(fleet: Running) -> None:
+    asked = fleet.gpumon("health", "agent", "--worker-id", "w2")
+    assert (asked.returncode, asked.stdout, asked.stderr.count("\n")) == (1, "", 1)
 
 
 def test_people_read_it_in_lines_with_what_to_do_below(fleet: Running) -> None:

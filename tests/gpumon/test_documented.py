@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
 from pathlib import Path
-
-import pytest
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-from gpumon.cli import SUBCOMMANDS
-from gpumon.settings_sources import declarations, load_settings
+from gpumon.settings_sources import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_the_settings_page_and_the_annotated_file_are_as_the_code_declares() -> None:
-    writer = runpy.run_path(str(ROOT / "scripts" / "document-settings"))
-    known = list(declarations().values())
-    assert (ROOT / "docs" / "settings.md").read_text() == writer["markdown"](known), "run scripts/document-settings"
-    assert (ROOT / "config" / "gpumon.toml").read_text() == writer["annotated_toml"](known), (
-        "run scripts/document-settings"
-    )
 
 
 def test_the_annotated_file_is_one_that_can_be_loaded_with_every_line_taken_in(tmp_path: Path) -> None:
@@ -37,8 +24,3 @@ def test_the_annotated_file_is_one_that_can_be_loaded_with_every_line_taken_in(t
     path.write_text("\n".join(active))
     assert len(tomllib.loads(path.read_text())) > 4
     assert load_settings({}, {}, path) == load_settings({}, {})
-
-
-@pytest.mark.parametrize("name", [name for name, (_, text) in SUBCOMMANDS.items() if text])
-def test_every_subcommand_stands_in_the_readme(name: str) -> None:
-    assert f"gpumon {name}" in (ROOT / "README.md").read_text()

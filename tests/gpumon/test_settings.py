@@ -28,6 +28,13 @@ def test_the_names_people_know_from_containers_are_read() -> None:
     assert (settings.agent.master, settings.agent.worker_id) == ("mqtt://m", "w1")
 
 
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    data = in_folder(tmp_path, '[agent]\nworker_id = "w2"\n')
+    settings = load_settings(data, {"WORKER_ID": "", "MASTER_URL": "", "GPUMON_MQTT_PORT": "", "GPUMON_TLS_NAMES": ""})
+    assert (settings.agent.worker_id, settings.agent.master, settings.mqtt.port) == ("w2", None, 1883)
+    assert settings.tls.names == []
+
+
 def test_a_file_named_with_config_is_read_instead(tmp_path: Path) -> None:
     data = in_folder(tmp_path, "[mqtt]\nport = 1001\n")
     other = tmp_path / "other.toml"

@@ -18,9 +18,8 @@ DASHBOARD_12239 = (
     'DCGM_FI_DEV_SM_CLOCK{instance=~"$instance", gpu=~"$gpu"} * 1000000',
     'DCGM_FI_DEV_GPU_UTIL{instance=~"$instance", gpu=~"$gpu"}',
     'DCGM_FI_DEV_FB_USED{instance=~"$instance", gpu=~"$gpu"}',
+    'DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{instance=~"$instance", gpu=~"$gpu"}',
 )
-# The dashboard's one panel that stays empty: it takes DCGM's profiling, as it does with dcgm-exporter.
-TENSOR_12239 = 'DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{instance=~"$instance", gpu=~"$gpu"}'
 VALUES = {
     "$instance": "(ill|well)",
     "$worker": "(gone|ill|well)",

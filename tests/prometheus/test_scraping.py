@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.prometheus.conftest import HOSTILE_NAME, Scraped, sample
-from tests.prometheus.expressions import DASHBOARD, DASHBOARD_12239, TENSOR_12239, expressions, filled
+from tests.prometheus.expressions import DASHBOARD, DASHBOARD_12239, expressions, filled
 from tests.prometheus.server import configured, prometheus
 from tests.support import eventually
 from tests.webui.worker_double import WorkerDouble, reading
@@ -34,8 +34,11 @@ def test_an_expression_of_dashboard_12239_gives_data(scraped: Scraped, expressio
         assert cards in (CARDS, [card for card in CARDS if card != ("well", "1")])  # a cut card has no utilization
 
 
-def test_the_panel_of_12239_that_takes_profiling_is_empty_and_not_zero(scraped: Scraped) -> None:
-    assert scraped.prometheus.query(filled(TENSOR_12239)) == []
+def test_the_use_of_tensor_cores_is_a_ratio_as_dcgm_has_it_and_of_a_cut_card_by_slice(scraped: Scraped) -> None:
+    found = scraped.prometheus.query('DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{instance="well"}')
+
+    told = {(series["metric"]["gpu"], series["metric"].get("GPU_I_ID")): series["value"][1] for series in found}
+    assert told == {("0", None): "0.412", ("1", "1"): "0.11", ("1", "2"): "0.12"}
 
 
 def test_the_variables_of_12239_list_workers_and_cards(scraped: Scraped) -> None:

@@ -83,6 +83,12 @@ def calls_about(library: ctypes.CDLL, gpu: int) -> int:
     return int(library.gpumonStandinCallsAbout(gpu))
 
 
+def gpm_samples(library: ctypes.CDLL) -> int:
+    """Return how many buffers of GPU performance monitoring are allocated and not freed."""
+    library.gpumonStandinGpmSamples.restype = ctypes.c_long
+    return int(library.gpumonStandinGpmSamples())
+
+
 @dataclass
 class StandinProcess:
     """A process on a GPU; `type` is C (compute), G (graphics), B (in both lists) or M (a client of MPS).
@@ -99,7 +105,10 @@ class StandinProcess:
 
 @dataclass
 class StandinGpu:
-    """One GPU: what is not set here moves by itself. Keys of `values` as in `nvml.c`, of `fails` NVML's functions."""
+    """One GPU: what is not set here moves by itself. Keys of `values` as in `nvml.c`, of `fails` NVML's functions.
+
+    A call with -1 in `hangs_ms` hangs until a description without it is written.
+    """
 
     lost: bool = False
     mig_devices: int = 0

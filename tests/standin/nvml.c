@@ -6,8 +6,8 @@
  *   missing FUNCTION                  the driver does not have it
  *   gpu I uuid|name|serial|vbios TEXT
  *   gpu I lost                        every call about it returns GPU_IS_LOST
- *   gpu I fail FUNCTION CODE          FUNCTION may be field:ID for one field value
- *   gpu I hang FUNCTION MILLISECONDS
+ *   gpu I fail FUNCTION CODE          FUNCTION may be field:ID for one field value, gpm:ID for one metric of GPM
+ *   gpu I hang FUNCTION MILLISECONDS  -1: until the line is gone
  *   gpu I set KEY NUMBER              see the table `values`
  *   gpu I mig COUNT                   MIG is on, with so many devices
  *   gpu I process PID TYPE MEMORY_MIB SM_PERCENT MIG_INDEX    TYPE: C(ompute), G(raphics), B(oth), M (an MPS client);
@@ -36,14 +36,15 @@ enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
 
 enum { TEMPERATURE, MEMORY_TEMPERATURE, UTILIZATION, MEMORY_UTILIZATION, MEMORY_TOTAL, MEMORY_USED, MEMORY_RESERVED,
        POWER, POWER_LIMIT, ENERGY, FAN, SM_CLOCK, MEMORY_CLOCK, PSTATE, REASONS, ENCODER, DECODER, PCIE_GENERATION,
-       PCIE_WIDTH, PCIE_RX, PCIE_TX, NVLINK_RX, NVLINK_TX, ECC_CORRECTED, ECC_UNCORRECTED, VALUES };
+       PCIE_WIDTH, PCIE_RX, PCIE_TX, NVLINK_RX, NVLINK_TX, ECC_CORRECTED, ECC_UNCORRECTED, GPM, SM_ACTIVE, TENSOR_ACTIVE,
+       DRAM_ACTIVE, VALUES };
 
 static const char *values[VALUES] = {
     "temperature_c", "memory_temperature_c", "utilization_percent", "memory_utilization_percent", "memory_total_mib",
     "memory_used_mib", "memory_reserved_mib", "power_mw", "power_limit_mw", "energy_mj", "fan_percent", "sm_clock_mhz",
     "memory_clock_mhz", "pstate", "reasons", "encoder_percent", "decoder_percent", "pcie_generation", "pcie_width",
     "pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s", "nvlink_rx_kib_per_s", "nvlink_tx_kib_per_s", "ecc_corrected",
-    "ecc_uncorrected"};
+    "ecc_uncorrected", "gpm", "sm_active_permille", "tensor_active_permille", "dram_active_permille"};
 
 typedef struct { char function[64]; int code; int hang_ms; } Rule;
 typedef struct { unsigned pid; char type; long long memory_mib; int sm; int mig; } Process;
@@ -70,12 +71,14 @@ static int registrations, delivered_count, initialised;
 static Event delivered[MAX_EVENTS * 4];
 static struct { struct timespec when; ino_t inode; } seen;
 static char seen_path[512] = "?";
-static long calls, calls_about[MAX_GPUS];
+static long calls, calls_about[MAX_GPUS], gpm_samples;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* How many calls there were so far, nvmlInit among them; and how many that opened this GPU or asked it something. */
+/* How many calls there were so far, nvmlInit among them, waits for events not; and how many that opened this GPU or asked it something. */
 long gpumonStandinCalls(void) { return calls; }
 long gpumonStandinCallsAbout(int gpu) { return gpu >= 0 && gpu < MAX_GPUS ? calls_about[gpu] : 0; }
+/* How many buffers of performance monitoring are allocated and not freed. */
+long gpumonStandinGpmSamples(void) { return gpm_samples; }
 
 static double seconds(void) {
     struct timespec now;
@@ -200,10 +203,15 @@ static int device_begin(const Device *d, const char *function) {
     calls_about[d->gpu]++;
     const Gpu *gpu = &state.gpu[d->gpu];
     code = rule_code(gpu, function, &hang_ms);
-    if (hang_ms) {
+    for (int waits = hang_ms; waits; ) {
         pthread_mutex_unlock(&lock);
-        usleep((useconds_t)hang_ms * 1000);
+        usleep(hang_ms < 0 ? 5000 : (useconds_t)hang_ms * 1000);
         pthread_mutex_lock(&lock);
+        waits = 0;
+        if (hang_ms < 0) {
+            reread();
+            code = rule_code(gpu, function, &waits);
+        }
     }
     return gpu->lost ? GPU_LOST : code;
 }
@@ -244,6 +252,10 @@ static long long value(const Gpu *gpu, int what) {
     case PCIE_RX: return busy > 0 ? 2000000000LL : 0;
     case PCIE_TX: return busy > 0 ? 400000000LL : 0;
     case NVLINK_RX: case NVLINK_TX: return 3000000;
+    case GPM: return 1;
+    case SM_ACTIVE: return (long long)(800 * busy);
+    case TENSOR_ACTIVE: return (long long)(450 * busy);
+    case DRAM_ACTIVE: return (long long)(550 * busy);
     default: return 0;
     }
 }
@@ -569,6 +581,72 @@ int nvmlDeviceGetAttributes_v2(Device *d, Attributes *out) {
     LEAVE;
 }
 
+/* ---- performance monitoring (GPM): what lies between two samples; here the mean of what held at both ---- */
+
+typedef struct { unsigned magic, instance; int gpu, filled; double taken; long long active[3]; } GpmSample;
+typedef struct { unsigned version, supported; } GpmSupport;
+typedef struct { unsigned id; int code; double value; const char *short_name, *long_name, *unit; } GpmMetric;
+typedef struct { unsigned version, count; GpmSample *first, *second; GpmMetric metric[]; } GpmMetrics;
+enum { GPM_MAGIC = 0x47504d };
+
+int nvmlGpmQueryDeviceSupport(Device *d, GpmSupport *out) {
+    ENTER(d);
+    if (!code && out->version != 1) code = VERSION_MISMATCH;
+    if (!code) out->supported = value(gpu, GPM) != 0;
+    LEAVE;
+}
+int nvmlGpmSampleAlloc(GpmSample **out) {
+    ENTER_SYSTEM;
+    if (!code) {
+        *out = calloc(1, sizeof **out);
+        (*out)->magic = GPM_MAGIC;
+        gpm_samples++;
+    }
+    LEAVE;
+}
+int nvmlGpmSampleFree(GpmSample *sample) { /* memory of this process: a driver that has gone does not matter */
+    pthread_mutex_lock(&lock);
+    calls++;
+    int code = sample && sample->magic == GPM_MAGIC ? OK : INVALID;
+    if (!code) {
+        sample->magic = 0;
+        free(sample);
+        gpm_samples--;
+    }
+    LEAVE;
+}
+static int gpm_sample(const Gpu *gpu, const Device *d, unsigned instance, GpmSample *sample) {
+    if (!sample || sample->magic != GPM_MAGIC || d->mig >= 0) return INVALID;
+    if (!value(gpu, GPM)) return NOT_SUPPORTED;
+    if (instance != NONE && (instance < 7 || (int)instance - 7 >= gpu->mig)) return INVALID;
+    *sample = (GpmSample){GPM_MAGIC, instance, d->gpu, 1, seconds(),
+                          {value(gpu, SM_ACTIVE), value(gpu, TENSOR_ACTIVE), value(gpu, DRAM_ACTIVE)}};
+    return OK;
+}
+int nvmlGpmSampleGet(Device *d, GpmSample *sample) { ENTER(d); if (!code) code = gpm_sample(gpu, d, NONE, sample); LEAVE; }
+int nvmlGpmMigSampleGet(Device *d, unsigned instance, GpmSample *sample) {
+    ENTER(d);
+    if (!code) code = gpm_sample(gpu, d, instance, sample);
+    LEAVE;
+}
+int nvmlGpmMetricsGet(GpmMetrics *get) {
+    ENTER_SYSTEM;
+    const GpmSample *first = get->first, *second = get->second;
+    if (!code && get->version != 1) code = VERSION_MISMATCH;
+    if (!code && (!first || !second || first->magic != GPM_MAGIC || second->magic != GPM_MAGIC)) code = INVALID;
+    if (!code && (!first->filled || !second->filled || first->taken >= second->taken)) code = INVALID;
+    if (!code && (first->gpu != second->gpu || first->instance != second->instance)) code = INVALID;
+    for (unsigned m = 0; !code && m < get->count; m++) {
+        GpmMetric *metric = &get->metric[m];
+        int place = metric->id == 2 ? 0 : metric->id == 5 ? 1 : metric->id == 10 ? 2 : -1;
+        char name[32];
+        snprintf(name, sizeof name, "gpm:%u", metric->id);
+        metric->code = place < 0 ? NOT_SUPPORTED : rule_code(&state.gpu[first->gpu], name, NULL);
+        if (!metric->code) metric->value = (double)(first->active[place] + second->active[place]) / 20.0;
+    }
+    LEAVE;
+}
+
 /* ---- events ---- */
 
 typedef struct { Device *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } EventData;
@@ -606,6 +684,7 @@ int nvmlEventSetWait_v2(void *set, EventData *out, unsigned timeout_ms) {
     double until = seconds() + timeout_ms / 1000.0;
     for (;;) {
         ENTER_SYSTEM;
+        calls--; /* waiting is not asking */
         if (!code && next_event(out)) { LEAVE; }
         for (int r = 0; !code && r < registrations; r++) /* as NVML does, which then no longer waits */
             if (state.gpu[registered[r].gpu].lost) code = GPU_LOST;

@@ -202,9 +202,13 @@ def test_a_worker_s_page_shows_every_reading_and_tells_none_from_zero(
     assert value("Fan") == NONE
     assert value("Encoder") == "0\u00a0%"
     assert value("ECC uncorrected") == "0"
+    assert value("Tensor cores") == "41.2\u00a0%"
+    expect(card.locator(".gpu-activity")).to_have_text(re.compile("SMs 76.1.*Tensor cores 41.2.*bandwidth 38.0"))
     assert value("PCIe link") == f"gen 5 {TIMES}16"
     assert value("Clocks held back") == "held by the power limit"
     expect(tab.get_by_role("article", name="GPU 1")).to_contain_text("1g.18gb")
+    expect(tab.get_by_role("article", name="GPU 1").locator(".small-table")).to_contain_text("11\u00a0%")
+    expect(tab.locator(".gpu-lost .gpu-activity")).to_have_count(0)
     expect(tab.locator(".gpu-lost")).to_contain_text("lost")
     expect(tab.locator(".processes")).to_contain_text("python train.py")
     expect(tab.locator(".events")).to_contain_text("GPU 0: it fell off the bus")

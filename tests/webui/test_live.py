@@ -71,9 +71,13 @@ def test_a_worker_that_leaves_is_shown_offline_at_once(worker: Workers, live: Li
 
 def test_the_push_window_grows_with_the_fleet() -> None:
     assert push_window_s(10) == 0.03
-    assert push_window_s(200) == pytest.approx(0.1)
-    assert push_window_s(1000) == 0.5
+    assert push_window_s(1000) == pytest.approx(0.15)
     assert push_window_s(5000) == 0.5
+
+
+def test_a_master_that_is_short_of_time_pushes_less_often() -> None:
+    assert push_window_s(1000, took_s=0.1) == pytest.approx(0.4)
+    assert push_window_s(1000, took_s=60.0) == 0.5
 
 
 def test_whole_samples_go_to_those_alone_who_watch_that_worker(worker: Workers, live: Live) -> None:

@@ -115,6 +115,9 @@ def test_a_card_is_served_with_the_names_labels_and_units_of_dcgm(page: RunningP
         "DCGM_FI_PROF_PCIE_RX_BYTES": [12_400_000],
         "DCGM_FI_PROF_NVLINK_TX_BYTES": [5],
         "DCGM_FI_PROF_NVLINK_RX_BYTES": [6],
+        "DCGM_FI_PROF_SM_ACTIVE": [0.761],
+        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": [0.412],
+        "DCGM_FI_PROF_DRAM_ACTIVE": [0.38],
         "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL": [0],
         "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": [0],
         "DCGM_FI_DEV_FB_TOTAL": [141 * 1024],
@@ -212,7 +215,25 @@ def test_a_card_cut_by_mig_has_memory_by_slice_so_that_a_sum_counts_nothing_twic
         ("2", "1g.18gb", "0", 2048),
     ]
     assert got.values(double, "DCGM_FI_DEV_FB_FREE") == [15 * 1024, 15 * 1024]
+    tensor = got.of(double, "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE")
+    assert [(labels["GPU_I_ID"], value) for labels, value in tensor] == [("1", 0.11), ("2", 0.12)]
     assert len(got.of(double, "DCGM_FI_DEV_POWER_USAGE")) == 1
+
+
+def test_what_a_cards_slices_do_not_tell_of_their_activity_is_told_of_the_card(
+    page: RunningPage, worker: Workers
+) -> None:
+    devices = [
+        msgspec.structs.replace(device, sm_percent=None, tensor_percent=None, dram_percent=None)
+        for device in mig(0).mig_devices
+    ]
+    double = worker("w", [reading(0, mig_devices=devices), idle(1, sm_percent=0.0, tensor_percent=None)])
+
+    got = scraped(page, has(double))
+
+    assert got.values(double, "DCGM_FI_PROF_SM_ACTIVE") == [0.761, 0]
+    assert got.values(double, "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE") == [0.412]
+    assert all("GPU_I_ID" not in labels for labels, _ in got.of(double, "DCGM_FI_PROF_SM_ACTIVE"))
 
 
 def test_a_sleeping_card_is_up_and_has_no_readings(page: RunningPage, worker: Workers) -> None:

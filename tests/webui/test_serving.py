@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,21 @@ def test_a_stop_waits_for_no_open_page_and_is_quiet(own_page: RunningPage) -> No
     assert "SIGKILL" not in own_page.log.read_text()
     assert "Traceback" not in own_page.log.read_text()
     eventually(lambda: not any(client.client.connected for client in clients))
+
+
+def test_the_page_and_the_master_are_one_process(own_page: RunningPage) -> None:
+    assert own_page.process is not None
+    threads = Path(f"/proc/{own_page.process.pid}/task").iterdir()
+
+    assert not any((thread / "children").read_text() for thread in threads)
+
+
+def test_a_closed_terminal_stops_the_page_in_order(own_page: RunningPage) -> None:
+    assert own_page.process is not None
+    own_page.process.send_signal(signal.SIGHUP)
+
+    assert own_page.process.wait(timeout=30) == 0
+    assert "Traceback" not in own_page.log.read_text()
 
 
 def test_the_page_comes_back_on_the_same_port_with_the_same_sessions(own_page: RunningPage) -> None:

@@ -25,6 +25,9 @@ def reading(index: int, **changes: Any) -> GpuReading:
         "memory_temperature_c": 44,
         "utilization_percent": 90,
         "memory_utilization_percent": 37,
+        "sm_percent": 76.1,
+        "tensor_percent": 41.2,
+        "dram_percent": 38.0,
         "memory_used_bytes": 61 * GIB,
         "memory_total_bytes": 141 * GIB,
         "power_w": 612.4,
@@ -73,6 +76,9 @@ def mig(index: int) -> GpuReading:
             profile="1g.18gb",
             memory_used_bytes=2 * GIB,
             memory_total_bytes=17 * GIB,
+            sm_percent=30.0 + number,
+            tensor_percent=10.0 + number,
+            dram_percent=20.0 + number,
         )
         for number in (1, 2)
     ]

@@ -123,7 +123,7 @@ def _of_agent(settings: Settings) -> Iterator[Finding]:
         yield not_installed(what, error, "pip install 'gpumon[agent]'")
         return
     try:
-        worker_id = identity.worker_id_of(settings.agent)
+        worker_id = identity.worker_id_of(settings)
         folder = DataFolder(Path(settings.data)).agent(worker_id)
         joined = membership.load_membership(folder)
         if joined is not None:

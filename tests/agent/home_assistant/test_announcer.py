@@ -45,6 +45,9 @@ class Cards:
     def read(self) -> Readings:
         return Readings(gpus=tuple(GpuReading(uuid=gpu.uuid, index=gpu.index, name=gpu.name) for gpu in self.gpus))
 
+    def waits_for(self) -> str | None:
+        return None
+
     def events(self) -> list[Event]:
         return []
 

@@ -21,7 +21,7 @@ from agent.simulation.models import PROFILES
 from gpumon.address import BrokerAddress
 from gpumon.commands import CommandOutput, CommandResult
 from gpumon.link import InboundMessage, MqttLink
-from gpumon.messages import Decoder, Event, GpuReading, Info, Metrics
+from gpumon.messages import Decoder, Event, GpuInventory, GpuReading, Info, Metrics
 from gpumon.settings import AgentSettings
 from gpumon.topics import Topics
 from tests.support import eventually
@@ -36,6 +36,9 @@ def address(port: int) -> BrokerAddress:
 
 class PresentCards:
     """Takes the cards that answer for all there are."""
+
+    def inventory(self) -> list[GpuInventory]:
+        return []
 
     def complete(self, _inventory: Inventory, readings: Readings) -> tuple[list[GpuReading], list[Event]]:
         return list(readings.gpus), []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.identity import load_identity
+from agent.identity import keep_worker_id, load_identity, worker_id_of
 from gpumon.errors import SettingError
 from gpumon.settings import AgentSettings, Settings
 from gpumon.topics import default_worker_id
@@ -43,6 +43,28 @@ def test_the_client_id_is_random_and_stays_the_same_over_restarts(tmp_path: Path
 
 def test_without_a_worker_id_it_is_the_hostname(tmp_path: Path) -> None:
     assert load_identity(_settings(tmp_path, token_file=_secret(tmp_path))).worker_id == default_worker_id()
+
+
+def test_the_first_id_is_kept_when_the_hostname_becomes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr("socket.gethostname", lambda: "4f0c1d2e3a5b")
+    keep_worker_id(settings, worker_id_of(settings))
+    monkeypatch.setattr("socket.gethostname", lambda: "77aa00bb11cc")
+    assert worker_id_of(settings) == "4f0c1d2e3a5b"
+    given = _settings(tmp_path, worker_id="gpu7")
+    keep_worker_id(given, worker_id_of(given))
+    assert (worker_id_of(given), worker_id_of(settings)) == ("gpu7", "4f0c1d2e3a5b")
+
+
+@pytest.mark.parametrize("content", [b"a/b\n", b"", b"\xff"])
+def test_a_kept_id_that_is_none_is_told_with_its_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "worker-id").write_bytes(content)
+    with pytest.raises(SettingError, match="worker-id"):
+        worker_id_of(_settings(tmp_path))
 
 
 def test_another_user_name_goes_with_a_password_file(tmp_path: Path) -> None:

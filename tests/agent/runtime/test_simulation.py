@@ -9,7 +9,7 @@ import pytest
 from agent.samplers.simulated import SimulatedSampler
 from agent.simulation.machine import LOST_AFTER_S
 from agent.simulation.models import PROFILES, Fault, Profile
-from gpumon.messages import Decoder, GpuReading, Metrics, encode
+from gpumon.messages import Decoder, GpuReading, Metrics, MigDevice, encode
 
 
 class Fleet:
@@ -64,6 +64,17 @@ def test_readings_hang_together() -> None:
             if gpu.utilization_percent == 0:
                 assert gpu.throttle_reasons == ["gpu_idle"]
                 assert gpu.power_w < 0.2 * gpu.power_limit_w
+
+
+def test_cards_since_hopper_and_their_slices_tell_how_busy_their_parts_are_and_older_ones_do_not() -> None:
+    for profile, gpus in Fleet().after(300).items():
+        measured_ones: list[GpuReading | MigDevice] = [*gpus, *(device for gpu in gpus for device in gpu.mig_devices)]
+        for measured in measured_ones:
+            parts = (measured.sm_percent, measured.tensor_percent, measured.dram_percent)
+            assert [part is not None for part in parts] == [profile.model.has_gpm] * 3
+        for gpu in gpus:
+            if gpu.sm_percent is not None and gpu.utilization_percent is not None:
+                assert (gpu.tensor_percent or 0) <= gpu.sm_percent <= gpu.utilization_percent + 1
 
 
 def test_a_fleet_shows_what_is_remarkable_in_real_ones() -> None:

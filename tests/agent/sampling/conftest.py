@@ -33,8 +33,9 @@ def show(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Show
 
 
 @pytest.fixture
-def open_sampler(show: Shown, tmp_path: Path) -> Iterator[Opened]:
-    """Show a machine and open a sampler on it; all are closed in the end."""
+def open_sampler(show: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Show a machine and open a sampler on it; all are closed in the end, without waiting long for XIDs first."""
+    monkeypatch.setattr("agent.xid.WAIT_MS", 20)
     opened: list[NvmlSampler] = []
 
     def opening(machine: Standin, known: tuple[GpuInventory, ...] = (), sysfs: Path | None = None) -> NvmlSampler:

@@ -36,6 +36,9 @@ class Fake:
     def read(self) -> Readings:
         return Readings(())
 
+    def waits_for(self) -> str | None:
+        return None
+
     def events(self) -> list[Event]:
         return []
 

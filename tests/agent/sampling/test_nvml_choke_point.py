@@ -54,7 +54,7 @@ def device(nvml: Nvml, show: Shown) -> Opened:
     def opening(gpu: StandinGpu) -> NvmlDevice:
         handle = nvml.query(pynvml.nvmlDeviceGetHandleByIndex, 0)
         show(Standin(gpus=[gpu]))
-        return nvml.device(handle)
+        return nvml.device(handle, "GPU 0")
 
     return opening
 

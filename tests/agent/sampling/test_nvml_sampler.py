@@ -10,12 +10,8 @@ import msgspec
 import pynvml
 import pytest
 
-from agent.cards import KnownCards
-from agent.processes import ProcessTable
-from agent.samplers.base import Inventory, SamplerError
-from agent.samplers.nvml import NvmlSampler
-from agent.sampling import Sample, Sampling
-from gpumon.messages import Event, GpuReading
+from agent.samplers.base import SamplerError
+from gpumon.messages import GpuReading
 from tests.agent.sampling.conftest import Opened, Shown, only
 from tests.standin import (
     DRIVER_NOT_LOADED,
@@ -346,41 +342,3 @@ def test_a_driver_that_does_not_come_back_is_told_each_time(open_sampler: Opened
             sampler.read()
     show(Standin())
     assert len(sampler.read().gpus) == 4
-
-
-class Heard:
-    """Hears what sampling finds."""
-
-    def __init__(self) -> None:
-        self.samples: list[Sample] = []
-
-    def sampled(self, sample: Sample) -> None:
-        self.samples.append(sample)
-
-    def found(self, inventory: Inventory) -> None:
-        pass
-
-    def happened(self, event: Event) -> None:
-        pass
-
-
-def test_a_call_that_hangs_in_the_driver_is_told_while_it_hangs(show: Shown, tmp_path: Path) -> None:
-    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b")]))
-    heard = Heard()
-    sampling = Sampling(
-        sampler=NvmlSampler(ProcessTable(), sysfs=tmp_path / "no-sysfs"),
-        cards=KnownCards(tmp_path / "cards.json"),
-        host=lambda: None,
-        listener=heard,
-        interval_s=0.1,
-        hang_after_s=0.3,
-    )
-    sampling.start()
-    eventually(lambda: heard.samples)
-    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b", hangs_ms={"nvmlDeviceGetPowerUsage": 1500})]))
-    told = eventually(lambda: [sample for sample in heard.samples if sample.problem])
-    assert "nvml has not answered" in (told[0].problem or "")
-    assert [(gpu.uuid, gpu.state) for gpu in told[0].gpus] == [("GPU-a", "error"), ("GPU-b", "error")]
-    show(Standin(gpus=[StandinGpu(uuid="GPU-a"), StandinGpu(uuid="GPU-b")]))
-    eventually(lambda: heard.samples[-1].problem is None)
-    sampling.stop(timeout_s=5)

@@ -77,6 +77,39 @@ def test_what_the_running_master_said_is_in_the_line_whatever_this_shell_knows(
     assert f"--master mqtts://10.0.0.7:18883 --cafile {data.authority} --worker-id gpu1" in said
 
 
+def test_a_line_kept_in_a_file_is_made_anew_only_when_it_has_let_nobody_in_and_lets_nobody_in_any_more(
+    data: DataFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "line"
+    words = ("join-key", "--keep-in", str(path))
+    assert asked(capsys, data, *words) == (0, "", "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    first = path.read_text()
+    assert asked(capsys, data, *words) == (0, "", "")
+    assert path.read_text() == first  # it still counts
+    key_id = joins(data, parse_join_line(first), "gpu1")
+    assert asked(capsys, data, *words) == (0, "", "")
+    assert path.read_text() == first  # it has let a machine in
+    _, listed, _ = asked(capsys, data, "join-key", "list")
+    assert listed.startswith(f"{key_id}\tused up")
+    assert listed.count("\n") == 1
+    asked(capsys, data, "join-key", "revoke", key_id)
+    assert asked(capsys, data, *words) == (0, "", "")
+    second = path.read_text()
+    assert second != first
+    path.write_text("no line")
+    assert asked(capsys, data, *words) == (0, "", "")
+    assert path.read_text() not in (first, second, "no line")
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    data: DataFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, told = asked(capsys, data, "join-key", "--keep-in", str(tmp_path / "none" / "line"))
+    assert code == 3
+    assert "line cannot be written: No such file or directory" in told
+
+
 def test_another_address_can_be_given(data: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
     with_authority(data)
     line = line_of(capsys, data, "--address", "mqtts://gpu-master.lab:8884")

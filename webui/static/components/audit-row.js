@@ -31,6 +31,8 @@ const WORDS = {
   "alert_rule.changed": "changed the alert rule",
   "alert_rule.removed": "took back the changes of the alert rule",
   "alert_channel.tested": "tried the channel",
+  "backup.taken": "took a backup to",
+  "backup.restored": "put back the backup",
   "command.run": "ran",
   "command.mqtt": "sent over MQTT",
   "command.cancelled": "cancelled",

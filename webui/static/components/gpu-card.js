@@ -4,6 +4,7 @@ import {
   bytes,
   bytesPerSecond,
   celsius,
+  finePercent,
   given,
   joules,
   megahertz,
@@ -25,6 +26,29 @@ import { AlertsAbout, PastAlerts } from "./worker-alerts.js";
 const HOTTEST_C = 100;
 const STATE_WORDS = { ok: "ok", lost: "lost", asleep: "asleep", error: "error" };
 
+// How much of a card works, where it tells (Hopper and later); utilization says how long anything did.
+const PARTS = {
+  sm_percent: ["SMs", "streaming multiprocessors that had work, on average since the sample before"],
+  tensor_percent: ["Tensor cores", "the share of the time in which they worked, since the sample before"],
+  dram_percent: ["Memory bandwidth", "the share of what is possible, since the sample before"],
+};
+
+// A card is narrow: of a slice, the two that tell most.
+const IN_A_SLICE = [
+  ["sm_percent", "SMs"],
+  ["tensor_percent", "Tensor"],
+];
+
+function Activity({ gpu }) {
+  const told = Object.keys(PARTS).filter((field) => given(gpu[field]));
+  if (told.length === 0) return null;
+  return html`<p class="gpu-activity">
+    ${told.map(
+      (field) => html`<span key=${field} title=${PARTS[field][1]}><span class="quiet">${PARTS[field][0]}</span> ${finePercent(gpu[field])}</span>`,
+    )}
+  </p>`;
+}
+
 function pcie(gpu) {
   if (!given(gpu.pcie_generation) && !given(gpu.pcie_width)) return NONE;
   return `gen ${gpu.pcie_generation ?? NONE} ×${gpu.pcie_width ?? NONE}`;
@@ -33,7 +57,8 @@ function pcie(gpu) {
 function details(gpu, inventory) {
   return [
     ["Memory temperature", celsius(gpu.memory_temperature_c)],
-    ["Memory bandwidth in use", percent(gpu.memory_utilization_percent)],
+    ["Memory read or written", percent(gpu.memory_utilization_percent), "the share of the time"],
+    ...Object.entries(PARTS).map(([field, [name, title]]) => [name, finePercent(gpu[field]), title]),
     ["Fan", percent(gpu.fan_percent)],
     ["SM clock", megahertz(gpu.sm_clock_mhz)],
     ["Memory clock", megahertz(gpu.memory_clock_mhz)],
@@ -58,10 +83,15 @@ function details(gpu, inventory) {
 }
 
 function MigDevices({ devices }) {
+  const told = IN_A_SLICE.filter(([field]) => devices.some((device) => given(device[field])));
   return html`<table class="small-table">
     <caption>MIG devices</caption>
     <thead>
-      <tr><th scope="col">Instance</th><th scope="col">Profile</th><th scope="col">Memory</th><th scope="col">UUID</th></tr>
+      <tr>
+        <th scope="col">Instance</th><th scope="col">Profile</th><th scope="col">Memory</th>
+        ${told.map(([field, name]) => html`<th scope="col" key=${field} title=${PARTS[field][1]}>${name}</th>`)}
+        <th scope="col">UUID</th>
+      </tr>
     </thead>
     <tbody>
       ${devices.map(
@@ -69,6 +99,7 @@ function MigDevices({ devices }) {
           <td>${device.gpu_instance ?? NONE}/${device.compute_instance ?? NONE}</td>
           <td>${device.profile ?? NONE}</td>
           <td>${part(device.memory_used_bytes, device.memory_total_bytes)}</td>
+          ${told.map(([field]) => html`<td key=${field}>${percent(device[field])}</td>`)}
           <td class="uuid" title=${device.uuid}>${device.uuid}</td>
         </tr>`,
       )}
@@ -128,6 +159,7 @@ export function GpuCard({ worker, gpu, inventory, alerts, range, isOpen, onToggl
     <${AlertsAbout} gpu=${gpu.uuid} firing=${alerts.firing} />
     <p class="gpu-who"><span class="quiet">${users.length > 0 ? "used by " : ""}</span>${users.join(", ") || html`<span class="quiet">nobody’s process</span>`}</p>
     <${Gauges} worker=${worker} gpu=${gpu} range=${range} />
+    <${Activity} gpu=${gpu} />
     ${held.length > 0 && html`<p class="gpu-held"><strong>Clocks held back</strong> ${throttleReasons(held)}</p>`}
     ${migDevices.length > 0 && html`<${MigDevices} devices=${migDevices} />`}
     <details class="gpu-details" open=${isOpen} onToggle=${(event) => onToggle(event.currentTarget.open)}>

@@ -16,6 +16,7 @@ function withUnit(unit, digits = 0) {
 }
 
 export const percent = withUnit("%");
+export const finePercent = withUnit("%", 1);
 export const celsius = withUnit("°C");
 export const megahertz = withUnit("MHz");
 
