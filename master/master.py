@@ -59,6 +59,7 @@ __all__ = ["Master", "prepare"]
 logger = logging.getLogger(__name__)
 
 PRUNE_EACH_S = 3600.0
+HOLD_EACH_S = 10.0
 _DAY_S = 86_400.0
 
 
@@ -264,6 +265,7 @@ class Master:
         self._store.start()
         if self.peers is None and self._data.server is not None:
             self._presence.check()
+            self._ticker.every(HOLD_EACH_S, self._presence.hold_or_tell)
         self.instance = instance_of(self._data)
         self.fleet.load()
         self._writer.start()

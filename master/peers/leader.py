@@ -39,6 +39,7 @@ class Presence:
         self._store = store
         self._shares = shares
         self._connection: Connection | None = None
+        self._due = OncePer(60.0)
 
     def hold(self) -> Connection | None:
         """Return the connection that holds the lock, None where other masters do not allow for it.
@@ -81,6 +82,19 @@ class Presence:
                 if self._shares
                 else f"another master runs on database {name}: end it, or have them share the fleet by setting "
                 "broker.url, database.url and socketio.queue for both"
+            )
+
+    def hold_or_tell(self) -> None:
+        """Hold the lock anew where the connection has ended; called now and then by a master that is alone."""
+        try:
+            connection = self.hold()
+        except DATABASE_ERRORS:
+            return  # the writer tells of a database that is away
+        if connection is None and self._due("others"):
+            logger.error(
+                "another master runs on database %s: end one of the two, or have them share the fleet by setting "
+                "broker.url, database.url and socketio.queue for both",
+                self._store.database.name,
             )
 
     def close(self) -> None:

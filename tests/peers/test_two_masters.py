@@ -1,4 +1,7 @@
-"""Two masters of one fleet: both pages show all of it and work alike, also when something dies and comes back."""
+"""Two masters of one fleet: both pages show all of it and work alike, also when something dies and comes back.
+
+The tests share the two, in this order: what starts takes longer than what is tried.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import pytest
 import requests
 
 from tests.end_to_end.page_client import PageClient
+from tests.master.support import Publisher
+from tests.peers.alerting import WATCHED, appear, firing, get_hot, raise_xid, told
 from tests.peers.conftest import Ground
-from tests.peers.support import MasterProcess, stale, stay_current, workers
+from tests.peers.support import MasterProcess, a_master, stale, stay_current, workers
 from tests.support import eventually
 
 WORKERS = 8
@@ -38,6 +43,16 @@ def pages(masters: Masters, fleet: list[str]) -> list[PageClient]:
     return opened
 
 
+@pytest.fixture(scope="module")
+def publisher(ground: Ground, pages: list[PageClient]) -> Iterator[Publisher]:
+    """Speaks for further workers, which both pages show."""
+    speaker = Publisher(ground.mqtt_port)
+    appear(speaker)
+    eventually(lambda: all({row["id"] for row in page.workers()} >= set(WATCHED) for page in pages), 20)
+    yield speaker
+    speaker.stop()
+
+
 def test_a_command_from_one_page_is_seen_on_both_and_ends_once(
     ground: Ground, pages: list[PageClient], fleet: list[str]
 ) -> None:
@@ -59,6 +74,18 @@ def test_a_browser_that_is_sent_to_the_other_master_stays_logged_in_there_until_
     eventually(lambda: _is_logged_out(here) and _is_logged_out(there))
 
 
+def test_a_master_without_the_queue_is_refused_beside_them_in_one_line(ground: Ground, masters: Masters) -> None:
+    given = {name: value for name, value in ground.environment.items() if name != "GPUMON_SOCKETIO_QUEUE"}
+    with a_master(ground.folder, "third", given) as third:
+        process = third.process
+        assert process is not None
+        eventually(lambda: process.poll() is not None, 30)
+        assert process.returncode == 3
+        assert (
+            third.said().count("have them share the fleet by setting broker.url, database.url and socketio.queue") == 1
+        )
+
+
 def test_history_of_a_worker_is_the_same_on_both_pages_whichever_master_keeps_it(
     pages: list[PageClient], fleet: list[str]
 ) -> None:
@@ -69,11 +96,41 @@ def test_history_of_a_worker_is_the_same_on_both_pages_whichever_master_keeps_it
             _has_raw_points(page, asked)
 
 
+def test_what_each_master_finds_is_on_both_pages_is_told_once_and_is_acknowledged_from_either(
+    ground: Ground, pages: list[PageClient], publisher: Publisher
+) -> None:
+    raise_xid(publisher, 79)
+    eventually(lambda: all(len(firing(page)) == len(WATCHED) for page in pages), 20)
+    kept = ground.sql("SELECT worker_id, count(*) FROM alerts WHERE rule = 'xid-critical' GROUP BY worker_id")
+    assert {name: count for name, count in kept if name in WATCHED} == dict.fromkeys(WATCHED, 1)
+    eventually(lambda: sum(told(ground).values()) >= len(WATCHED), 20)
+    assert set(told(ground).values()) == {1}
+    for number, alert in enumerate(firing(pages[0]).values()):
+        pages[number % 2].send("POST", f"alerts/{alert['id']}/acknowledge", {"note": "seen"})
+    eventually(lambda: all({a["acknowledged_by"] for a in firing(page).values()} == {"ann"} for page in pages))
+
+
+def test_rules_silences_and_the_channel_are_the_same_on_both_pages(pages: list[PageClient]) -> None:
+    here, there = pages
+    rule = {"kind": "temperature", "severity": "page", "above": "70 °C", "for_s": 0, "labels": {}}
+    here.send("PUT", "alerts/rules/very-hot", rule)
+    eventually(lambda: "very-hot" in [rule["name"] for rule in there.get("alerts/rules")["rules"]])
+    there.send("POST", "alerts/silences", {"until": time.time() + 600, "reason": "moving", "rule": "very-hot"})
+    eventually(lambda: [each["reason"] for each in here.get("alerts/silences")["silences"]] == ["moving"])
+    here.send("DELETE", f"alerts/silences/{here.get('alerts/silences')['silences'][0]['id']}")
+    eventually(lambda: there.get("alerts/silences")["silences"] == [])
+    for page in pages:
+        (channel,) = page.get("alerts/channels")["channels"]
+        assert channel["name"] == "hook"
+        assert channel["last_sent"] is not None
+        assert page.send("POST", "alerts/channels/hook/test") == {"problem": None}
+
+
 def test_without_redis_both_pages_stay_current_and_say_what_is_wrong_and_all_is_well_once_it_is_back(
     ground: Ground, masters: Masters, pages: list[PageClient], fleet: list[str]
 ) -> None:
     ground.redis.stop()
-    assert stay_current(pages, fleet, 6.0)
+    assert stay_current(pages, fleet, 5.0)
     for master, page in zip(masters, pages, strict=True):
         assert "Redis" in page.get("session")["masters_problem"]
         assert master.health()["masters"]["problem"]
@@ -87,24 +144,36 @@ def test_without_redis_both_pages_stay_current_and_say_what_is_wrong_and_all_is_
     _has_ended_once(ground, command)
 
 
-def test_every_worker_stays_current_while_a_master_is_killed_and_its_command_ends_and_when_it_is_back(
-    ground: Ground, masters: Masters, pages: list[PageClient], fleet: list[str]
+def test_every_worker_stays_current_while_a_master_is_killed_and_the_other_goes_on_with_all_that_it_did(
+    ground: Ground, masters: Masters, pages: list[PageClient], fleet: list[str], publisher: Publisher
 ) -> None:
-    one, two = masters
-    assert stay_current(pages, fleet, 2.0)
-    slow = pages[1].run(fleet[2], "sleep 3; echo late")
-    eventually(lambda: _states(pages[0], slow) in (["sent"], ["running"]), 10)
-    two.kill()
-    assert stay_current(pages[:1], fleet, 6.0)
-    assert one.shares_with(0)
-    eventually(lambda: _states(pages[0], slow) == ["finished"], 20)
+    assert stay_current(pages, fleet, 1.0)
+    before = firing(pages[0])
+    dead = 0 if "this master leads" in masters[0].said() else 1
+    survivor = pages[1 - dead]
+    slow = pages[dead].run(fleet[2], "sleep 3; echo late")
+    eventually(lambda: _states(survivor, slow) in (["sent"], ["running"]), 10)
+    masters[dead].kill()
+    raise_xid(publisher, 79)  # while nobody keeps the dead one's workers
+    assert stay_current([survivor], fleet, 5.0)
+    assert masters[1 - dead].shares_with(0)
+    eventually(lambda: _states(survivor, slow) == ["finished"], 20)
     _has_ended_once(ground, slow)
-    two.start()
-    eventually(lambda: one.shares_with(1) and two.shares_with(1), 60)
+    eventually(lambda: {alert["count"] for alert in firing(survivor).values()} == {2}, 20)
+    after = firing(survivor)
+    assert {name: alert["id"] for name, alert in after.items()} == {name: alert["id"] for name, alert in before.items()}
+    assert {alert["acknowledged_by"] for alert in after.values()} == {"ann"}
+    get_hot(publisher, 75)
+    eventually(lambda: len(told(ground)) == 2 * len(WATCHED), 20)
+
+    masters[dead].start()
+    eventually(lambda: all(master.shares_with(1) for master in masters), 60)
     # The cookie of before is good at the master that came back.
     eventually(lambda: not any(stale(page, fleet) for page in pages), 20)
     assert stay_current(pages, fleet, 2.0)
-    assert _states(pages[1], slow) == ["finished"]
+    assert _states(pages[dead], slow) == ["finished"]
+    assert firing(pages[dead], "very-hot").keys() == firing(survivor, "very-hot").keys() == set(WATCHED)
+    assert set(told(ground).values()) == {1}
 
 
 def _states(page: PageClient, command_id: str) -> list[str]:
