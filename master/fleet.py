@@ -177,12 +177,12 @@ class Fleet:
             if self._keeps(worker.id):
                 self._store.keep_worker(worker)
 
-    def release(self, is_lost: Keeps) -> None:
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
         """Have written how these workers are: another master writes it from now on."""
         with self._lock:
             workers = [self._entries[worker_id].worker for worker_id in self._unsaved if is_lost(worker_id)]
             self._unsaved.difference_update([worker.id for worker in workers])
-        for worker in workers:
+        for worker in workers if not is_late else ():
             self._store.keep_worker(worker)
 
     def take_over(self, is_gained: Keeps) -> None:

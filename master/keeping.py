@@ -21,8 +21,11 @@ def keeps_all(_worker_id: str) -> bool:
 class HandedOver(Protocol):
     """A part of the master that does what a worker's keeper does. Both methods raise StoreError."""
 
-    def release(self, is_lost: Keeps) -> None:
-        """Have written what has come in of these workers, and let go of it: another master goes on with them."""
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
+        """Have written what has come in of these workers, and let go of it: another master goes on with them.
+
+        Where that one has them already, it is too late for writing: what it writes is newer.
+        """
 
     def take_over(self, is_gained: Keeps) -> None:
         """Go on with what is kept of these workers, which another master had until now, or nobody."""

@@ -67,11 +67,12 @@ class SharedAlertDesk(AlertDesk):
                     self._watches.take_event(worker, event)
         self._publication.compare_again()
 
-    def release(self, is_lost: Keeps) -> None:
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
         """Have written what is pending of these workers, and let go of what is pending and fires."""
         self._tell(at_once=True)
         with self._lock:
-            self._keep_pending()
+            if not is_late:
+                self._keep_pending()
             for worker_id in [name for name in self._watches.workers if is_lost(name)]:
                 for subject in self._watches.workers.pop(worker_id).each():
                     if self._findings.firing.pop(subject.id, None) is not None and subject.alert is not None:

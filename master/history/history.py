@@ -113,9 +113,10 @@ class History:
             for worker_id, start, cards in kept:
                 self._open.load(worker_id, start, cards)
 
-    def release(self, is_lost: Keeps) -> None:
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
         """Keep the running minute of these workers as far as it has come, and let go of it, and of their samples."""
-        self._keep_changed(self._clock(), running_too=True)
+        if not is_late:
+            self._keep_changed(self._clock(), running_too=True)
         with self._lock:
             for worker_id in [name for name in self._clocks.keys() | self._cards.keys() if is_lost(name)]:
                 self._let_go(worker_id)

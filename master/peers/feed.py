@@ -42,10 +42,10 @@ class Feed:
         self._is_sharing = None
         self.look()
 
-    def look(self) -> None:
-        """Share samples with the others, or take all: whichever goes now."""
+    def look(self, *, takes_all: bool = False) -> None:
+        """Share samples with the others, or take all: where a master may get its share and do nothing with it."""
         link = self._link
-        can_share = self._channel.is_whole and self.problem is None
+        can_share = self._channel.is_whole and self.problem is None and not takes_all
         if link is None or can_share == self._is_sharing:
             return
         self._is_sharing = can_share

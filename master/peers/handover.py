@@ -14,7 +14,7 @@ from gpumon.log import OncePer
 from master.keeping import HandedOver
 from master.peers.channel import PeerChannel
 from master.peers.messages import Released
-from master.peers.roster import Members, keeper_of
+from master.peers.roster import Members, Present, keeper_of
 from master.store.engine import StoreError
 from master.store.writer import Writer
 
@@ -58,7 +58,7 @@ class Handover:
         self._own = ""
         self._present = Keepers("", ())
         self._before = self._present
-        self._wanted: Members = ()
+        self._wanted = self._followed = Present((), 0, was_late=False)
         self._released: dict[str, Members] = {}
         self._condition = threading.Condition()
         self._is_stopping = False
@@ -95,11 +95,11 @@ class Handover:
             self._thread.join(RELEASED_WITHIN_S)
             self._thread = None
 
-    def follow(self, members: Members | None) -> None:
-        """Share the workers out among these masters from now on; None: leave them to others."""
+    def follow(self, present: Present) -> None:
+        """Share the workers out among these masters from now on."""
         with self._condition:
-            if (members or ()) != self._wanted:
-                self._wanted = members or ()
+            if present != self._wanted:
+                self._wanted = present
                 self._condition.notify_all()
 
     def released(self, by: str, members: Members) -> None:
@@ -111,15 +111,27 @@ class Handover:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._wanted != self._present.members or self._is_stopping)
+                self._condition.wait_for(lambda: self._wanted != self._followed or self._is_stopping)
                 if self._is_stopping:
                     return
                 wanted = self._wanted
             try:
-                self._move(Keepers(self._own, wanted))
+                if wanted.spell != self._followed.spell:
+                    self._leave(was_late=wanted.was_late)
+                if wanted.members != self._present.members:
+                    self._move(Keepers(self._own, wanted.members))
+                self._followed = wanted
             except Exception:
                 logger.exception("workers could not be handed over; it is tried again")
                 self._wait(RETRY_S)
+
+    def _leave(self, *, was_late: bool) -> None:
+        """Let go of all workers: others have them by now, or will before this master comes back to them."""
+        before, nobody = self._present, Keepers(self._own, ())
+        self._before = self._present = nobody
+        if before.members:
+            logger.warning("this master was away from the others: it leaves its workers to them, and comes back")
+            self._until_done(lambda part: part.release(before.keeps, is_late=was_late))
 
     def _move(self, after: Keepers) -> None:
         before = self._present
@@ -127,7 +139,9 @@ class Handover:
         logger.info(
             "masters that share the fleet: %s", ", ".join(after.members) or "not known, so this one keeps nothing"
         )
-        self._until_done(lambda part: part.release(lambda name: before.keeps(name) and not after.keeps(name)))
+        self._until_done(
+            lambda part: part.release(lambda name: before.keeps(name) and not after.keeps(name), is_late=False)
+        )
         self._writer.flush(WRITTEN_WITHIN_S)
         self._channel.send(Released(list(after.members)))
         others = [name for name in after.members if name != self._own]

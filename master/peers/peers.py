@@ -156,11 +156,11 @@ class Peers:
             self.channel.pulse(leads=self.leads)
             if link.is_listening:
                 link.publish(self._topics.master_status(self._instance), STATUS_ONLINE.encode(), retain=True)
-        self.feed.look()
-        self._handover.follow(self._roster.members(is_listening=link.is_listening))
+        self._handover.follow(self._roster.look(is_listening=link.is_listening))
+        self.feed.look(takes_all=self._roster.is_one_silent)
         is_whole = self.channel.is_whole
-        if is_whole and not self._was_whole and self._parts is not None:
-            self._reload(self._parts.alerts)
+        if is_whole and not self._was_whole:
+            self.questions.soon(self._reload)
         self._was_whole = is_whole
         self._tell_problem(now)
 
@@ -197,11 +197,12 @@ class Peers:
             if isinstance(message, AlertTold):
                 self._parts.alerts.told(msgspec.json.decode(message.alert, type=Alert))
             else:
-                self._reload(self._parts.alerts)
+                self.questions.soon(self._reload)
 
-    def _reload(self, alerts: SharedAlertDesk) -> None:
+    def _reload(self) -> None:
         try:
-            alerts.reload()
+            if self._parts is not None:
+                self._parts.alerts.reload()
         except StoreError as error:
             if self._due("reload"):
                 logger.error("alert rules and silences of another master cannot be taken up: %s", error)

@@ -44,7 +44,7 @@ class Questions:
         self._answerers: dict[str, Answerer] = {}
         self._open: dict[str, _Open] = {}
         self._lock = threading.Lock()
-        self._waiting: queue.Queue[tuple[str, Asked] | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(MAX_WAITING)
         self._threads: list[threading.Thread] = []
 
     def answer_with(self, what: str, answerer: Answerer) -> None:
@@ -95,15 +95,25 @@ class Questions:
                 waiting.answer = message
                 waiting.done.set()
             return
+        self.soon(lambda: self._channel.send(self._answered(message), to=sender))
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Have something done in one of the threads that answer, since it may have to wait for the database."""
         try:
-            self._waiting.put_nowait((sender, message))
+            self._waiting.put_nowait(action)
         except queue.Full:
-            logger.warning("too many questions of other masters wait: one is not answered")
+            logger.warning("too much waits to be done for other masters: something is left out")
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            sender, asked = item
-            self._channel.send(self._answered(asked), to=sender)
+        while (action := self._waiting.get()) is not None:
+            self._do(action)
+
+    @staticmethod
+    def _do(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:
+            logger.exception("something could not be done for another master")
 
     def _answered(self, asked: Asked) -> Answered:
         try:

@@ -101,9 +101,10 @@ class Usage:
                 if is_gained(at.worker_id):
                     self._book.load(hour, at, user, amounts)
 
-    def release(self, is_lost: Keeps) -> None:
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
         """Keep what these workers have in the open hours, and let go of it."""
-        self._keep()
+        if not is_late:
+            self._keep()
         with self._lock:
             self._book.let_go(is_lost)
             for worker_id in [name for name in self._workers if is_lost(name)]:

@@ -69,14 +69,14 @@ def test_usage_of_an_hour_is_the_sum_of_what_each_keeper_has_seen_of_it(store: S
         for name in ("w1", "w2"):
             one.tell(mine, worker=name)
         one.run(600, mine, worker="w1")
-        one.usage.release(lambda name: name == "w1")
+        one.usage.release(lambda name: name == "w1", is_late=False)
         assert one.writer.flush()
         two.now = one.now
         two.usage.take_over(lambda name: name == "w1")
         two.tell(mine, worker="w1")
         two.run(300, mine, worker="w1")
         # And back again, as after the second master's end.
-        two.usage.release(keeps_all)
+        two.usage.release(keeps_all, is_late=False)
         assert two.writer.flush()
         one.now = two.now
         one.usage.take_over(lambda name: name == "w1")
@@ -86,12 +86,31 @@ def test_usage_of_an_hour_is_the_sum_of_what_each_keeper_has_seen_of_it(store: S
         assert one.seconds(worker_id="w1") == two.seconds(worker_id="w1") == {"chen": 1000}
 
 
+def test_who_notices_late_that_another_has_its_workers_writes_nothing_over_it(store: Store) -> None:
+    mine = card(process("chen"))
+    with usage_of_a_master(store, MIDNIGHT) as hung, usage_of_a_master(store, MIDNIGHT) as other:
+        hung.usage.take_over(keeps_all)
+        hung.tell(mine)
+        hung.run(120, mine)
+        hung.settle()
+        hung.run(30, mine)  # nobody comes to write this
+        other.now = hung.now
+        other.usage.take_over(keeps_all)
+        other.tell(mine)
+        other.run(300, mine)
+        other.settle()
+        hung.usage.release(keeps_all, is_late=True)
+        hung.usage.tick(other.now + 120)
+        assert hung.writer.flush()
+        assert other.seconds() == {"chen": 420}
+
+
 def test_a_minute_holds_what_each_keeper_has_seen_of_it(store: Store) -> None:
     with history_of_a_master(store, MIDNIGHT) as one, history_of_a_master(store, MIDNIGHT) as two:
         for power_w in (100.0, 200.0):
             one.tell(plain_card(power_w))
             one.to(one.now + 5)
-        one.history.release(keeps_all)
+        one.history.release(keeps_all, is_late=False)
         assert one.writer.flush()
         assert one.history.raw_bytes == 0
         two.to(one.now)

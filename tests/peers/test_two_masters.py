@@ -127,14 +127,19 @@ def test_rules_silences_and_the_channel_are_the_same_on_both_pages(pages: list[P
 
 
 def test_without_redis_both_pages_stay_current_and_say_what_is_wrong_and_all_is_well_once_it_is_back(
-    ground: Ground, masters: Masters, pages: list[PageClient], fleet: list[str]
+    ground: Ground, masters: Masters, pages: list[PageClient], fleet: list[str], publisher: Publisher
 ) -> None:
+    rule = {"kind": "temperature", "severity": "note", "above": "65 °C", "for_s": 0, "labels": {}}
+    pages[0].send("PUT", "alerts/rules/warm", rule)
+    eventually(lambda: "warm" in [rule["name"] for rule in pages[1].get("alerts/rules")["rules"]])
     ground.redis.stop()
     assert stay_current(pages, fleet, 5.0)
     for master, page in zip(masters, pages, strict=True):
         assert "Redis" in page.get("session")["masters_problem"]
         assert master.health()["masters"]["problem"]
         assert "no way to the other masters over Redis" in master.said()
+    get_hot(publisher, 67)
+    eventually(lambda: all(firing(page, "warm").keys() == set(WATCHED) for page in pages), 20)
     command = pages[1].run(fleet[1], "echo without Redis")
     eventually(lambda: all(_states(page, command) == ["finished"] for page in pages), 20)
     ground.redis.start()
