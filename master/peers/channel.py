@@ -70,9 +70,9 @@ class PeerChannel:
 
     @property
     def is_whole(self) -> bool:
-        """Whether what is sent comes through: this master has heard itself within the last seconds."""
+        """Whether what is sent comes through: this master has heard itself lately, and nothing has failed since."""
         heard = self._heard
-        return heard is not None and self._clock() - heard < AWAY_AFTER_S
+        return self._error is None and heard is not None and self._clock() - heard < AWAY_AFTER_S
 
     @property
     def problem(self) -> str | None:

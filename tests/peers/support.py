@@ -22,7 +22,7 @@ from tests.end_to_end.running import environment_for
 from tests.support import accepts_connections, eventually, free_port, program_or_skip, stopping
 
 # Workers publish each second; the rest is for a busy machine.
-FRESH_S = 3.5
+FRESH_S = 4.0
 ADMIN, PASSWORD = "ann", "the password of ann"
 
 
