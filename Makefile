@@ -1,5 +1,5 @@
 # `make run` starts gpumon, `make test` runs its tests; README.md says the rest.
-.PHONY: run demo test fuzz check audit bench docs lock vendor screenshots clean
+.PHONY: run demo test coverage fuzz check audit bench docs lock vendor screenshots clean
 ARGS ?=
 
 run: .venv/.run
@@ -8,10 +8,10 @@ run: .venv/.run
 demo: .venv/.run
 	@.venv/bin/gpumon up --demo --data data/demo $(ARGS)
 
-# Two files at a time: much of a test is waiting for processes.
+# Three files at a time: much of a test is waiting for processes. tests/conftest.py says which go together.
 test: .venv/.test
 	@scripts/system-packages
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: .venv/.test
 	.venv/bin/ruff check .
@@ -25,6 +25,11 @@ check: .venv/.test
 audit: .venv/.test
 	.venv/bin/bandit -q -c pyproject.toml -r gpumon broker agent master webui
 	.venv/bin/python scripts/audit
+
+# What the tests of the parts reach within their own process; CONTRIBUTING.md says what the floor is for.
+coverage: .venv/.test
+	.venv/bin/coverage run -m pytest -q tests/gpumon tests/master tests/agent $(ARGS)
+	.venv/bin/coverage report
 
 fuzz: .venv/.test
 	.venv/bin/python -m tests.fuzz $(ARGS)

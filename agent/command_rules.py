@@ -30,6 +30,8 @@ _CLIMBS = re.compile(r"(?:^|[/=:,])\.\.(?:[/:,]|$)")
 class CommandRefusedError(GpumonError):
     """The command is one that this worker does not run; the message says why."""
 
+    see = "troubleshooting.md#a-command-is-not-run"
+
 
 @dataclass(frozen=True, slots=True)
 class CommandRules:

@@ -35,6 +35,8 @@ _STOP_LINK_S = 1.0
 class JoinRefusedError(StartError):
     """The master, or its broker, does not let this machine join; the message says why."""
 
+    see = "troubleshooting.md#a-machine-cannot-join"
+
 
 def read_join_line(given: str) -> JoinLine:
     """Return the join line that `--join` gives, itself or as a file (mode 0600).

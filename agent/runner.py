@@ -182,7 +182,7 @@ class CommandRunner:
                     raise CommandRefusedError(f"{MAX_RUNNING} commands run and {MAX_WAITING} wait: try again later")
         except CommandRefusedError as error:
             self._tell_refused(f"command {command.id} was refused: {error}")
-            self._finish(command, Ending("refused", problem=str(error)))
+            self._finish(command, Ending("refused", problem=f"{error} (see {error.more})"))
             return
         try:
             self._journal.take([command])

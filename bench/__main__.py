@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from bench.agent_cost import agent, real_agent
+from bench.agent_day import agent_day
 from bench.alerts import alerts
 from bench.connect import connect
 from bench.databases import databases
@@ -22,6 +23,7 @@ from bench.reconnect import reconnect
 from bench.report import Result, section, write
 from bench.scale import embedded, embedded_2000, embedded_tls, mosquitto
 from bench.scrape import scrape
+from bench.soak.soak import soak
 from bench.start import start
 from bench.usage import usage
 from gpumon.errors import GpumonError
@@ -37,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "embedded-2000": embedded_2000,
     "mosquitto": mosquitto,
     "agent": agent,
+    "agent-day": agent_day,
     "history": history,
     "history-questions": history_questions,
     "databases": databases,
@@ -44,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "page": page,
     "usage": usage,
     "scrape": scrape,
+    "soak": soak,
 }
 
 

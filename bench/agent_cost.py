@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from gpumon.messages import encode
 INTERVAL_S = 1.0
 WARM_UP_S = 10.0
 SECONDS = 60.0
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def agent() -> Result:
@@ -36,6 +38,8 @@ def real_agent() -> Result:
 def _measure(name: str, *, real: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as temporary, Children(Path(temporary)) as children:
         folder = Path(temporary)
+        # as an installation does; where the agent has to compile itself, its memory is another
+        subprocess.run([sys.executable, "-m", "compileall", "-q", "agent", "gpumon"], cwd=ROOT, check=True)
         environment = clean_environment() if real else standin_environment(folder, children)
         deployment = Deployment(folder, children)
         deployment.add_accounts(1)
@@ -48,19 +52,19 @@ def _measure(name: str, *, real: bool) -> Result:
         time.sleep(WARM_UP_S)
         children.check()
         meter = Meter({"agent": process.pid})
+        loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
         with Listener(deployment.mqtt_port, read_secret(deployment.data.master_secret)) as listener:
             meter.start()
             begin = time.time()
-            time.sleep(SECONDS)
+            # at the same time: what the machine does besides makes both dearer
+            loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
+            bare = loop.hear("done", SECONDS + 30)
+            loop.end()
             (cost,) = meter.stop()
         children.check()
         samples = [sample for sample in listener.samples if sample.time >= begin]
         if not samples:
             raise BenchmarkError(f"the agent published no sample in {SECONDS} s: {children.last_lines('agent')}")
-        children.end(process)
-        loop_command = [sys.executable, "-m", "bench.nvml_loop", "--interval", str(INTERVAL_S)]
-        loop = Helper(children, "nvml", [*loop_command, "--seconds", str(SECONDS)], environment)
-        bare = loop.hear("done", SECONDS + 30)
         others = meter.others_cpu_percent
     bare_percent = 100.0 * bare["cpu_s"] / bare["wall_s"]
     cards = (
@@ -70,17 +74,18 @@ def _measure(name: str, *, real: bool) -> Result:
         name=name,
         title="an agent at 1 Hz",
         about=(
-            f"`gpumon agent` over {cards}, publishing to the embedded broker for {SECONDS:.0f} s after "
-            f"{WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded from the agent's "
-            f"sampler, cost when made through nvidia-ml-py at the same pace by a process that does nothing else "
+            f"`gpumon agent`, its byte code compiled, over {cards}, publishing to the embedded broker for "
+            f"{SECONDS:.0f} s after {WARM_UP_S:.0f} s. NVML's own share is what the same calls of a sample, recorded "
+            f"from the agent's sampler, cost when made through nvidia-ml-py at the same pace and the same time by a "
+            f"process that does nothing else "
             f"({bare['calls']} calls a sample)."
         ),
         command=".venv/bin/python -m bench agent" + (" --real" if real else ""),
         figures=[
-            Figure("memory (PSS)", cost.pss_bytes / 1e6, "MB", target=40),
+            Figure("memory (PSS)", cost.pss_bytes / 1e6, "MB", target=30),
             Figure("CPU in all", cost.cpu_percent, "% of a core"),
             Figure("the same NVML calls alone", bare_percent, "% of a core"),
-            Figure("CPU beyond NVML's calls", cost.cpu_percent - bare_percent, "% of a core", target=1),
+            Figure("CPU beyond NVML's calls", cost.cpu_percent - bare_percent, "% of a core", target=0.3),
             Figure("NVML calls a sample", bare["calls"], ""),
             Figure("samples published", len(samples), ""),
             Figure("size of a sample", len(encode(samples[-1])), "bytes"),

@@ -50,12 +50,15 @@ class Deployment:
             return ["--port", str(self.mqtts_port), "--cafile", str(self.data.certificates / "ca.crt")]
         return ["--port", str(self.mqtt_port)]
 
-    def add_accounts(self, workers: int) -> None:
-        """Make the accounts of `workers` workers, written to `accounts_file`, and of one who watches."""
+    def add_accounts(self, workers: int, *more: str) -> None:
+        """Make the accounts of `workers` workers and `more`, written to `accounts_file`, and of one who watches."""
         prepare(self.data)
         with open_accounts(self.data) as accounts:
             self.password = accounts.add_user(USER, Role.OPERATOR)
-            tokens = {name: accounts.add_worker(name) for name in (f"load-{number:05d}" for number in range(workers))}
+            tokens = {
+                name: accounts.add_worker(name)
+                for name in (*(f"load-{number:05d}" for number in range(workers)), *more)
+            }
         self.accounts_file.touch(mode=0o600)
         self.accounts_file.write_text(json.dumps(tokens))
 

@@ -27,9 +27,9 @@ class MosquittoDeployment(Deployment):
         super().__init__(folder, children)
         self._folder = folder
 
-    def add_accounts(self, workers: int) -> None:
+    def add_accounts(self, workers: int, *more: str) -> None:
         """Make the accounts, and mosquitto's password file of the same names and tokens."""
-        super().add_accounts(workers)
+        super().add_accounts(workers, *more)
         tokens = json.loads(self.accounts_file.read_text())
         tokens[MASTER] = secrets.token_urlsafe(24)
         write_secret(self.data.root / "broker.password", tokens[MASTER])

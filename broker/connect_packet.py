@@ -20,6 +20,8 @@ _USER_NAME, _PASSWORD, _WILL_RETAIN, _WILL_QOS, _WILL, _CLEAN_SESSION, _RESERVED
 class ConnectRefusedError(GpumonError):
     """A client that is not let in; `code` is its answer."""
 
+    see = "troubleshooting.md#a-client-or-message-is-refused"
+
     def __init__(self, code: int, problem: str) -> None:
         super().__init__(problem)
         self.code = code

@@ -47,6 +47,8 @@ FREE_FOR_ALL, LONGEST_FOR_ALL_S = 200, 60.0
 class LoginsLimitedError(GpumonError):
     """A log-in that was not looked at, because of those before it."""
 
+    see = "troubleshooting.md#a-client-or-message-is-refused"
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:

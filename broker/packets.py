@@ -22,9 +22,13 @@ PINGRESP_BYTES = b"\xd0\x00"
 class MalformedPacketError(GpumonError):
     """A client broke the protocol; MQTT 3.1.1 section 4.8 asks to close its connection."""
 
+    see = "troubleshooting.md#a-client-or-message-is-refused"
+
 
 class PacketTooLargeError(GpumonError):
     """A packet is larger than the broker takes."""
+
+    see = "troubleshooting.md#a-client-or-message-is-refused"
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a packet of {size} bytes; at most {limit} are taken")

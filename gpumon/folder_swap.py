@@ -57,6 +57,8 @@ def _moved(root: Path, decided: Path) -> Path | None:
     old, new, ready = decided / _OLD, decided / _NEW, decided / _READY
     if new.exists():  # nothing of it is in its place yet, so whatever is there is of before
         old.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:  # on behalf of the folder's owner
+            os.chown(old, root.stat().st_uid, root.stat().st_gid)
         for name in (decided / "names").read_text().split("\n"):
             if (root / name).exists() or (root / name).is_symlink():
                 (root / name).rename(old / name)

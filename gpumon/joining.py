@@ -37,6 +37,8 @@ LoginName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_-]{1,128}\Z")]
 class JoinLineError(SettingError):
     """A join line that cannot be used, or made; the message never holds what was in it."""
 
+    see = "troubleshooting.md#a-machine-cannot-join"
+
 
 class _Content(msgspec.Struct, frozen=True, array_like=True):
     """What is packed into a line; later versions may add fields at the end only with a new version number."""

@@ -11,6 +11,8 @@ from gpumon.roles import Principal
 class MirrorRefusedError(GpumonError):
     """An account that cannot be kept there under its name, whenever it is tried; the message says why."""
 
+    see = "troubleshooting.md#an-account-cannot-be-changed"
+
 
 class AccountMirror(Protocol):
     """Told of every change of an account before it is committed: what it raises undoes the change."""

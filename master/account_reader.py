@@ -26,6 +26,8 @@ LEFT_ALONE_S = 2.0
 class AccountsUnreadableError(GpumonError):
     """The accounts cannot be read now, or there are none yet; already told."""
 
+    see = "troubleshooting.md#the-database-does-not-answer"
+
 
 class AccountReader:
     """Reads accounts for any thread; it makes no database and changes nothing."""

@@ -37,6 +37,8 @@ FIRST_ADMIN = "admin"
 class AccountError(GpumonError):
     """An account that cannot be made, changed or found as asked; the message says why."""
 
+    see = "troubleshooting.md#an-account-cannot-be-changed"
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -21,6 +21,8 @@ MOST_TOKENS = 50
 class TokenError(GpumonError):
     """A token that cannot be made or found as asked; the message says why."""
 
+    see = "troubleshooting.md#an-account-cannot-be-changed"
+
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:

@@ -39,6 +39,8 @@ MOST_NAMED = 10
 class CommandError(GpumonError):
     """A command that cannot be sent or ended as asked; the message says why."""
 
+    see = "troubleshooting.md#a-command-is-not-run"
+
 
 class NotAllowedError(CommandError):
     """A command that this person may not run, or not on these workers; the message names them."""

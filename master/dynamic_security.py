@@ -38,6 +38,8 @@ Action = Literal[
 class DynamicSecurityError(GpumonError):
     """The plugin cannot be reached, or has refused a command; the message says which and why."""
 
+    see = "foreign-broker.md#setting-it-up"
+
 
 @dataclass(frozen=True, slots=True)
 class Acl:

@@ -32,6 +32,8 @@ _GONE = ("Client not found", "Role not found")
 class ForeignAccessError(MirrorRefusedError):
     """An account that cannot be kept at the broker; the message says why."""
 
+    see = "foreign-broker.md#what-is-different"
+
 
 @dataclass(frozen=True, slots=True)
 class Present:

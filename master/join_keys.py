@@ -37,9 +37,13 @@ _NOTHING_KNOWN = "the join key is not known here, or was revoked: make another w
 class JoinKeyError(GpumonError):
     """A key that cannot be made or found as asked; the message says why."""
 
+    see = "troubleshooting.md#a-machine-cannot-join"
+
 
 class JoinRefusedError(GpumonError):
     """A machine that may not join; `key_id` says with which key it tried, None for one that is not known."""
+
+    see = "troubleshooting.md#a-machine-cannot-join"
 
     def __init__(self, reason: str, key_id: str | None = None) -> None:
         super().__init__(reason)

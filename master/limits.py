@@ -12,6 +12,8 @@ LONGEST_LABEL = 256
 class LimitError(GpumonError):
     """A limit that cannot be used; the message says why."""
 
+    see = "troubleshooting.md#an-account-cannot-be-changed"
+
 
 def limit_for(role: Role, text: str | None) -> Labels | None:
     """Return the limit as the account keeps it (see `Principal.commands_on`); None is what the role has by itself.

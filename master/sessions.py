@@ -26,6 +26,8 @@ LONGEST_BROWSER = 256
 class SessionError(GpumonError):
     """A session that is not there; the message says so."""
 
+    see = "troubleshooting.md#an-account-cannot-be-changed"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

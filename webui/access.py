@@ -26,6 +26,8 @@ READERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.INTEGRATION, Role.ADMIN})
 class UndeclaredError(GpumonError):
     """A route or event that does not say who may ask for it."""
 
+    see = "architecture.md#trust"
+
 
 @dataclass(frozen=True, slots=True)
 class Need:

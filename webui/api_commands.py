@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 from werkzeug.exceptions import NotFound
 
-from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES
+from gpumon.commands import DEFAULT_TIMEOUT_S, MAX_COMMAND_BYTES, MAX_TIMEOUT_S
 from gpumon.roles import Role
 from master.commands import Caller, CommandError
 from master.records import CommandRecord, Origin, OutputChunk
@@ -43,7 +43,7 @@ class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: WorkerIds | None = None
     labels: Annotated[dict[str, str], Meta(min_length=1, max_length=16)] | None = None
     all: bool = False
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: Annotated[float, Meta(gt=0, le=MAX_TIMEOUT_S)] = DEFAULT_TIMEOUT_S
 
 
 class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

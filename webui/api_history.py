@@ -11,14 +11,14 @@ from typing import Annotated
 import flask
 import msgspec
 from msgspec import Meta
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
 from gpumon.roles import Role
 from master.history.query import Answer, Question
-from master.history.readings import HOST, Reading, readings_of
+from master.history.readings import GPU_READINGS, HOST, HOST_READINGS, Reading, readings_of
 from webui.access import needs
 from webui.answers import answer
-from webui.arguments import TIME, BadQuestionError, csv_line, span
+from webui.arguments import BadQuestionError, Time, csv_line, span
 from webui.context import context
 from webui.typed import typed
 
@@ -31,14 +31,30 @@ MOST_POINTS = 5_000
 MOST_POINTS_OF_A_FILE = 100_000
 DEFAULT_SPAN_S = 3600.0
 
+_NAMES = tuple(dict.fromkeys(reading.name for reading in (*GPU_READINGS, *HOST_READINGS)))
+_NAME = f"({'|'.join(_NAMES)})"
+# In the description of the API; `_readings` reads it, and says more of what is wrong with it.
+METRICS = Meta(extra_json_schema={"pattern": f"^{_NAME}(,{_NAME})*$"})
+
 
 class RangeQuery(msgspec.Struct, frozen=True):
     """Which readings (names with commas between them; all), and when: seconds since 1970, or negative, before now."""
 
-    metric: Annotated[str, Meta(max_length=1024)] | None = None
-    since: Annotated[str, TIME] | None = msgspec.field(name="from", default=None)
-    until: Annotated[str, TIME] | None = msgspec.field(name="to", default=None)
-    points: Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": FEWEST_POINTS})] | None = None
+    metric: Annotated[str, METRICS] | None = None
+    since: Time | None = msgspec.field(name="from", default=None)
+    until: Time | None = msgspec.field(name="to", default=None)
+
+
+class PlotQuery(RangeQuery, frozen=True):
+    """The same in about `points` points."""
+
+    points: Annotated[int, Meta(ge=FEWEST_POINTS, le=MOST_POINTS)] = POINTS
+
+
+class FileQuery(RangeQuery, frozen=True):
+    """The same in `points` points at most, by default with every value there is."""
+
+    points: Annotated[int, Meta(ge=FEWEST_POINTS, le=MOST_POINTS_OF_A_FILE)] = MOST_POINTS_OF_A_FILE
 
 
 class Cards(msgspec.Struct, frozen=True):
@@ -69,23 +85,23 @@ def cards(worker_id: str) -> Cards:
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history")
 @needs(Role.VIEWER)
 @typed()
-def history(worker_id: str, uuid: str, query: RangeQuery) -> History:
+def history(worker_id: str, uuid: str, query: PlotQuery) -> History:
     """Return a card's readings over time."""
-    return _told(_answer(worker_id, uuid, query, POINTS, MOST_POINTS))
+    return _told(_answer(worker_id, uuid, query))
 
 
 @blueprint.get("/workers/<worker_id>/history")
 @needs(Role.VIEWER)
 @typed()
-def host_history(worker_id: str, query: RangeQuery) -> History:
+def host_history(worker_id: str, query: PlotQuery) -> History:
     """Return a host's readings over time."""
-    return _told(_answer(worker_id, HOST, query, POINTS, MOST_POINTS))
+    return _told(_answer(worker_id, HOST, query))
 
 
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.json")
 @needs(Role.VIEWER)
 @typed(answers=History)
-def history_json(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+def history_json(worker_id: str, uuid: str, query: FileQuery) -> flask.Response:
     """Return a card's readings as a file to keep, by default with every value there is."""
     return _json_file(worker_id, uuid, query)
 
@@ -93,7 +109,7 @@ def history_json(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response
 @blueprint.get("/workers/<worker_id>/history.json")
 @needs(Role.VIEWER)
 @typed(answers=History)
-def host_history_json(worker_id: str, query: RangeQuery) -> flask.Response:
+def host_history_json(worker_id: str, query: FileQuery) -> flask.Response:
     """Return a host's readings as a file to keep, by default with every value there is."""
     return _json_file(worker_id, HOST, query)
 
@@ -101,7 +117,7 @@ def host_history_json(worker_id: str, query: RangeQuery) -> flask.Response:
 @blueprint.get("/workers/<worker_id>/gpus/<uuid>/history.csv")
 @needs(Role.VIEWER)
 @typed(media="text/csv")
-def history_csv(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
+def history_csv(worker_id: str, uuid: str, query: FileQuery) -> flask.Response:
     """Return a card's readings as a table: a line a point; what was not measured is empty."""
     return _table(worker_id, uuid, query)
 
@@ -109,32 +125,25 @@ def history_csv(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
 @blueprint.get("/workers/<worker_id>/history.csv")
 @needs(Role.VIEWER)
 @typed(media="text/csv")
-def host_history_csv(worker_id: str, query: RangeQuery) -> flask.Response:
+def host_history_csv(worker_id: str, query: FileQuery) -> flask.Response:
     """Return a host's readings as a table: a line a point; what was not measured is empty."""
     return _table(worker_id, HOST, query)
 
 
-def _json_file(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
-    found = _answer(worker_id, uuid, query, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+def _json_file(worker_id: str, uuid: str, query: FileQuery) -> flask.Response:
+    found = _answer(worker_id, uuid, query)
     return _as_file(answer(_told(found)), found, "json")
 
 
-def _table(worker_id: str, uuid: str, query: RangeQuery) -> flask.Response:
-    found = _answer(worker_id, uuid, query, MOST_POINTS_OF_A_FILE, MOST_POINTS_OF_A_FILE)
+def _table(worker_id: str, uuid: str, query: FileQuery) -> flask.Response:
+    found = _answer(worker_id, uuid, query)
     return _as_file(flask.Response(_lines(found), mimetype="text/csv"), found, "csv")
 
 
-def _answer(worker_id: str, uuid: str, query: RangeQuery, points: int, most_points: int) -> Answer:
+def _answer(worker_id: str, uuid: str, query: PlotQuery | FileQuery) -> Answer:
     page = context()
     start, end = span(query.since, query.until, time.time(), DEFAULT_SPAN_S)
-    question = Question(
-        worker_id,
-        uuid,
-        _readings(query.metric, readings_of(uuid)),
-        start,
-        end,
-        _points(query.points, points, most_points),
-    )
+    question = Question(worker_id, uuid, _readings(query.metric, readings_of(uuid)), start, end, query.points)
     found = page.master.history.ask(question)
     if not _has_any(found) and not _is_known(worker_id, uuid):
         what = f"no worker {worker_id!r}" if uuid == HOST else f"no card {uuid!r} of a worker {worker_id!r}"
@@ -149,16 +158,10 @@ def _readings(asked: str | None, known: tuple[Reading, ...]) -> tuple[Reading, .
     names = list(dict.fromkeys(asked.split(",")))
     for name in names:
         if name not in by_name:
-            raise BadQuestionError(f"metric {name[:60]!r} has no history: choose from {', '.join(by_name)}")
+            problem = f"metric {name[:60]!r} has no history: choose from {', '.join(by_name)}"
+            # A card's readings are not a host's.
+            raise BadQuestionError(problem) if name in _NAMES else BadRequest(problem)
     return tuple(by_name[name] for name in names)
-
-
-def _points(asked: str | None, default: int, most: int) -> int:
-    if asked is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,9}", asked) or not FEWEST_POINTS <= int(asked) <= most:
-        raise BadQuestionError(f"points must be a whole number from {FEWEST_POINTS} to {most}, not {asked[:60]!r}")
-    return int(asked)
 
 
 def _has_any(found: Answer) -> bool:

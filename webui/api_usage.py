@@ -11,7 +11,7 @@ from typing import Any
 
 import flask
 import msgspec
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
 from gpumon.roles import Role
 from master.usage import amounts
@@ -19,7 +19,7 @@ from master.usage.names import NOBODY
 from master.usage.query import MODEL, USER, WORKER, By, Figures, Filter, Group, Prices, figures, in_order
 from webui.access import needs
 from webui.answers import answer
-from webui.arguments import BadQuestionError, csv_line, csv_text, span
+from webui.arguments import csv_line, csv_text, span
 from webui.calendar import buckets, time_zone
 from webui.context import context
 from webui.typed import typed
@@ -28,8 +28,6 @@ from webui.usage_views import SeriesGroup, SeriesQuery, UsageGroup, UsageQuery, 
 blueprint = flask.Blueprint("api_usage", __name__, url_prefix="/api/v1")
 
 DEFAULT_SPAN_S = 30 * 86_400.0
-GROUPS = 8
-MOST_GROUPS = 50
 _HOUR_S = 3600.0
 _DAY_S = 86_400.0
 # A step of an hour is chosen for ranges up to this.
@@ -100,7 +98,6 @@ def usage_series(query: SeriesQuery) -> UsageSeries:
     zone = time_zone(query.tz)
     step = query.step or ("hour" if asked.end - asked.start <= _BY_HOURS_S else "day")
     ranges = buckets(asked.start, asked.end, step, zone)
-    most = _most_groups(query.groups)
     found = list(context().master.usage.ask_each(ranges, asked.by, asked.only))
     total: dict[str | None, Group] = {}
     for groups in found:
@@ -110,9 +107,9 @@ def usage_series(query: SeriesQuery) -> UsageSeries:
     # Nobody is no group beside the others: what is free is told apart from what many others have.
     nobody = [name for name in (NOBODY,) if asked.by.kind == USER and name in total]
     groups_of_users = [group.name for group in ordered if group.name not in nobody]
-    shown = [*groups_of_users[:most], *nobody]
+    shown = [*groups_of_users[: query.groups], *nobody]
     told = [SeriesGroup(name=name, **_columns([groups.get(name) or Group(name) for groups in found])) for name in shown]
-    rest = set(groups_of_users[most:])
+    rest = set(groups_of_users[query.groups :])
     if rest:
         sums = [Group(None) for _ in found]
         for summed, groups in zip(sums, found, strict=True):
@@ -150,7 +147,7 @@ def _groups(asked: Asked) -> list[Group]:
 def _asked(query: UsageQuery) -> Asked:
     now = time.time()
     start, end = span(query.since, query.until, now, DEFAULT_SPAN_S)
-    if query.since is None or query.since.startswith("-"):  # the last ten minutes are not nothing
+    if query.since is None or query.since < 0:  # the last ten minutes are not nothing
         start = start // _HOUR_S * _HOUR_S
     # Nothing is kept of other times, of which there may be thousands of years.
     earliest = now - (context().settings.usage.days + 2) * _DAY_S
@@ -170,22 +167,14 @@ def _by(asked: str) -> By:
         return By(kind, label)
     if kind in {USER, WORKER, MODEL} and not sign:
         return By(kind)
-    raise BadQuestionError(f"by must be user, worker, model, or label:KEY, not {asked[:60]!r}")
+    raise BadRequest(f"by must be user, worker, model, or label:KEY, not {asked[:60]!r}")
 
 
 def _label(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign or not key:
-        raise BadQuestionError(f"label must be KEY=VALUE, not {text[:60]!r}")
+        raise BadRequest(f"label must be KEY=VALUE, not {text[:60]!r}")
     return key, value
-
-
-def _most_groups(asked: str | None) -> int:
-    if asked is None:
-        return GROUPS
-    if not re.fullmatch(r"[0-9]{1,4}", asked) or not 1 <= int(asked) <= MOST_GROUPS:
-        raise BadQuestionError(f"groups must be a whole number from 1 to {MOST_GROUPS}, not {asked[:60]!r}")
-    return int(asked)
 
 
 def _lines(asked: Asked, found: list[Group], prices: Prices) -> Iterator[str]:

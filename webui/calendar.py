@@ -6,9 +6,12 @@ import contextlib
 import math
 import re
 from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from webui.arguments import BadQuestionError
+
+Step = Literal["hour", "day"]
 
 HOUR_S = 3600
 MOST_BUCKETS = 1_000
@@ -28,13 +31,11 @@ def time_zone(asked: str | None) -> tzinfo:
     raise BadQuestionError(f"tz must be a time zone such as Europe/Berlin or UTC, and {asked[:60]!r} is not known here")
 
 
-def buckets(start: float, end: float, step: str, zone: tzinfo) -> list[tuple[float, float]]:
+def buckets(start: float, end: float, step: Step, zone: tzinfo) -> list[tuple[float, float]]:
     """Return the hours or days (as that zone has them) of [start, end); the first and last may be parts of one.
 
-    Raises BadQuestionError: for another step, or too many.
+    Raises BadQuestionError: for too many.
     """
-    if step not in {"hour", "day"}:
-        raise BadQuestionError(f"step must be hour or day, not {step[:60]!r}")
     if (end - start) / (HOUR_S if step == "hour" else 24 * HOUR_S) > MOST_BUCKETS:
         hint = "ask for step=day, or for less time" if step == "hour" else "ask for less time"
         raise BadQuestionError(f"that is more than {MOST_BUCKETS} {step}s: {hint}")

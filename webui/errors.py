@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from gpumon.errors import GpumonError
 from webui import auth
-from webui.answers import TITLES, problem, status_and_text
+from webui.answers import PROBLEMS, TITLES, problem, status_and_text
 from webui.context import context
 from webui.guard import API, METRICS
 
@@ -46,12 +46,12 @@ def _http_error(error: HTTPException) -> Any:
 
 
 def _told(error: GpumonError) -> Any:
-    return _answer(*status_and_text(error))
+    return _answer(*status_and_text(error), see=error.more)
 
 
-def _answer(status: int, text: str, error: HTTPException | None = None) -> flask.Response:
+def _answer(status: int, text: str, error: HTTPException | None = None, see: str = PROBLEMS) -> flask.Response:
     if flask.request.path.startswith(API):
-        response = problem(status, text)
+        response = problem(status, text, see)
     elif flask.request.path == METRICS:  # a scraper shows this line to people
         response = flask.Response(f"{text}\n", status, mimetype="text/plain")
         if status == HTTPStatus.UNAUTHORIZED:

@@ -110,7 +110,7 @@ class FrontConnection:
             else:
                 writer.write(redirect_to_https(parse_request(await self._read_head())))
         except RefusedRequestError as error:
-            writer.write(refusal(error.status, str(error)))
+            writer.write(refusal(error))
             await self._let_read_first(writer)
         if not writer.is_closing():
             writer.close()

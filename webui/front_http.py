@@ -12,8 +12,11 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from gpumon.errors import GpumonError
+from webui.answers import PROBLEM_JSON, problem_json
+from webui.guard import API
 
 MAX_HEAD_BYTES = 16 * 1024
+MAX_LINE_BYTES = 4094  # the application's limit
 MAX_BODY_BYTES = 64 * 1024
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ([\x21-\x7e]+) HTTP/1\.([01])\Z")
@@ -22,11 +25,14 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 
 
 class RefusedRequestError(GpumonError):
-    """A request that is answered without asking the application."""
+    """A request that is answered without asking the application; `target` is empty where it cannot be told."""
 
-    def __init__(self, status: HTTPStatus, why: str) -> None:
+    see = "api.md#problems"
+
+    def __init__(self, status: HTTPStatus, why: str, target: bytes = b"") -> None:
         super().__init__(why)
         self.status = status
+        self.target = target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ def parse_request(head: bytes) -> RequestHead:
     request_line = _REQUEST_LINE.match(first)
     if request_line is None:
         raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
+    if len(first) > MAX_LINE_BYTES:
+        why = f"the address is too long: at most {MAX_LINE_BYTES} bytes are taken"
+        raise RefusedRequestError(HTTPStatus.REQUEST_URI_TOO_LONG, why, request_line[1])
     kept = [first]
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
@@ -72,13 +81,13 @@ def parse_request(head: bytes) -> RequestHead:
             kept.append(line)
     if b"transfer-encoding" in headers:
         raise RefusedRequestError(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
-    is_newest = request_line[2] == b"1"
+    target, is_newest = request_line[1], request_line[2] == b"1"
     connection = _tokens(headers, b"connection")
     return RequestHead(
         raw=b"\r\n".join(kept) + b"\r\n\r\n",
-        target=request_line[1],
+        target=target,
         host=b"".join(headers.get(b"host", [])).decode("latin-1"),
-        body_bytes=_body_bytes(headers.get(b"content-length", [])),
+        body_bytes=_body_bytes(headers.get(b"content-length", []), target),
         keeps_alive=is_newest and b"close" not in connection,
         is_upgrade=b"upgrade" in connection and b"websocket" in _tokens(headers, b"upgrade"),
         expects_continue=is_newest and b"100-continue" in _tokens(headers, b"expect"),
@@ -115,9 +124,11 @@ def parse_answer(head: bytes, request: RequestHead) -> AnswerHead:
     return AnswerHead(raw, is_chunked=is_chunked, body_bytes=body_bytes, keeps_alive=keeps_alive)
 
 
-def refusal(status: HTTPStatus, why: str) -> bytes:
-    """Return a whole answer of one line of text, after which the connection ends."""
-    return _closing_answer(status, f"{why}\n")
+def refusal(error: RefusedRequestError) -> bytes:
+    """Return a whole answer, after which the connection ends: a line of text, or to the API's users a problem."""
+    if error.target.startswith(API.encode()):
+        return _closing_answer(error.status, problem_json(error.status, str(error)), PROBLEM_JSON)
+    return _closing_answer(error.status, f"{error}\n".encode())
 
 
 def redirect_to_https(request: RequestHead) -> bytes:
@@ -128,14 +139,13 @@ def redirect_to_https(request: RequestHead) -> bytes:
     address = f"https://{request.host}{target}"
     if urlsplit(address).netloc != request.host:
         raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "this port speaks HTTPS: use https:// in the address")
-    text = f"this port speaks HTTPS: {address}\n"
-    return _closing_answer(HTTPStatus.MOVED_PERMANENTLY, text, f"Location: {address}\r\n")
+    text = f"this port speaks HTTPS: {address}\n".encode()
+    return _closing_answer(HTTPStatus.MOVED_PERMANENTLY, text, more=f"Location: {address}\r\n")
 
 
-def _closing_answer(status: HTTPStatus, text: str, more: str = "") -> bytes:
-    body = text.encode()
+def _closing_answer(status: HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8", more: str = "") -> bytes:
     return (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n{more}Connection: close\r\n\r\n"
     ).encode() + body
 
@@ -144,12 +154,13 @@ def _tokens(headers: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
     return {token.strip().lower() for value in headers.get(name, []) for token in value.split(b",")}
 
 
-def _body_bytes(values: list[bytes]) -> int:
+def _body_bytes(values: list[bytes], target: bytes) -> int:
     if not values:
         return 0
     if len(values) > 1 or not values[0].isdigit() or len(values[0]) > 12:
-        raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "the Content-Length cannot be read")
+        raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "the Content-Length cannot be read", target)
     size = int(values[0])
     if size > MAX_BODY_BYTES:
-        raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes are taken")
+        why = f"at most {MAX_BODY_BYTES} bytes are taken"
+        raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why, target)
     return size

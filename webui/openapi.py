@@ -13,13 +13,12 @@ from werkzeug.routing import Rule
 from gpumon.roles import Role
 from gpumon.version import __version__
 from webui.access import Need, need_of
-from webui.answers import TITLES, Problem
+from webui.answers import PROBLEM_JSON, TITLES, Problem
 from webui.typed import Signature, signature_of
 
 API = "/api/v1"
 _IN_PATH = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
 _REF = "#/components/schemas/{name}"
-_PROBLEM = "application/problem+json"
 
 ABOUT = """Everything that the page shows and does, for programs. Show an API token (`gpumon user token NAME`) as
 `Authorization: Bearer TOKEN`. Times are seconds since 1970-01-01 UTC; names carry their unit; what is not available is
@@ -139,6 +138,6 @@ def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
 def _responses(signature: Signature, schema_of: dict[str, Any]) -> dict[str, Any]:
     schema = schema_of[repr(signature.answers)] if signature.answers is not None else {"type": "string"}
     done = {"description": "As asked", "content": {signature.media: {"schema": schema}}}
-    problem = {_PROBLEM: {"schema": schema_of[repr(Problem)]}}
+    problem = {PROBLEM_JSON: {"schema": schema_of[repr(Problem)]}}
     wrong = {str(status): {"description": title, "content": problem} for status, title in TITLES.items()}
     return {str(signature.status): done, **wrong}

@@ -103,6 +103,8 @@ class KnownBrowsers:
 class BusyError(GpumonError):
     """More passwords are being checked than may wait."""
 
+    see = "troubleshooting.md#the-page"
+
 
 class PasswordQueue:
     """Bounds how many requests wait for argon2, which takes 64 MiB and 50 ms each time: the others are told at once."""

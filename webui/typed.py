@@ -6,7 +6,8 @@
     def commands(query: CommandsQuery) -> CommandsPage: ...
 
 `query` is read from the address, `body` from the request's JSON; both are validated against their type, and what does
-not fit is answered with 400 and a sentence. What is returned is answered as JSON. webui/openapi.py describes every view
+not fit is answered with 400 and a sentence; what fits and yet cannot be done is the view's to refuse (422, by raising a
+GpumonError). What is returned is answered as JSON. webui/openapi.py describes every view
 from the same signature, so that the description cannot say anything else than what is done.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -86,27 +87,43 @@ def query_as(kind: type[msgspec.Struct]) -> Any:
     given: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         values = flask.request.args.getlist(field.encode_name)
+        if len(values) > 1 and not _is_list(field.type):
+            raise BadRequest(f"An argument cannot be used: {field.encode_name} is given {len(values)} times")
         if values:
-            given[field.encode_name] = values if _is_list(field.type) else values[-1]
+            given[field.encode_name] = values if _is_list(field.type) else values[0]
     try:
-        return msgspec.convert(given, kind, strict=False)
+        read = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(f"An argument cannot be used: {error}{_choices(kind, str(error))}") from error
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name in given and getattr(read, field.name) is None:  # it was the word null
+            raise BadRequest(f"An argument cannot be used: leave {field.encode_name} out instead of giving none")
+    return read
 
 
 def _choices(kind: type[msgspec.Struct], error: str) -> str:
-    """Return the words that the argument may be which the error is about, where there are such."""
-    hints = get_type_hints(kind)
+    """Return the words that the argument may be which the error is about, or what it is, where that is said."""
+    hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         if f"`$.{field.encode_name}`" not in error:
             continue
-        options = (hints[field.name], *get_args(hints[field.name]))
-        words = [option for option in options if isinstance(option, str)]
-        for option in options:
-            if isinstance(option, type) and issubclass(option, Enum):
-                words += [str(each.value) for each in option]
+        parts = list(_parts(hints[field.name]))
+        told = [part.description for part in parts if isinstance(part, msgspec.Meta) and part.description]
+        if told:
+            return f" ({told[0]})"
+        words = [part for part in parts if isinstance(part, str)]
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, Enum):
+                words += [str(each.value) for each in part]
         return f": one of {', '.join(words)}" if words else ""
     return ""
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Return everything that a type is put together from: of a Literal its words, of what is Annotated its notes."""
+    yield hint
+    for part in get_args(hint):
+        yield from _parts(part)
 
 
 def _is_list(kind: Any) -> bool:

@@ -8,7 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from master.usage.query import Figures, Prices
-from webui.arguments import TIME
+from webui.arguments import Time
+from webui.calendar import Step
+
+MOST_GROUPS = 50
+# In the description of the API; `webui.api_usage` reads them, and says more of what is wrong with them.
+BY = Meta(
+    extra_json_schema={
+        "anyOf": [{"enum": ["user", "worker", "model"]}, {"type": "string", "pattern": r"^label:[\s\S]"}]
+    }
+)
+LABEL = Meta(extra_json_schema={"pattern": "^[^=]+="})
 
 
 class UsageQuery(msgspec.Struct, frozen=True):
@@ -17,20 +27,20 @@ class UsageQuery(msgspec.Struct, frozen=True):
     `by`: user, worker, model, or label:KEY. `label`: KEY=VALUE, may be given several times.
     """
 
-    since: Annotated[str, TIME] | None = msgspec.field(name="from", default=None)
-    until: Annotated[str, TIME] | None = msgspec.field(name="to", default=None)
-    by: str = "user"
+    since: Time | None = msgspec.field(name="from", default=None)
+    until: Time | None = msgspec.field(name="to", default=None)
+    by: Annotated[str, BY] = "user"
     user: str = ""
     worker: str = ""
-    label: list[str] = []
+    label: list[Annotated[str, LABEL]] = []
 
 
 class SeriesQuery(UsageQuery, frozen=True):
     """The same over time: `step` hour or day, of the days of the time zone `tz`; the `groups` largest by `order`."""
 
-    step: str | None = None
+    step: Step | None = None
     tz: str | None = None
-    groups: Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": 50})] | None = None
+    groups: Annotated[int, Meta(ge=1, le=MOST_GROUPS)] = 8
     order: Literal["held", "busy", "idle", "energy"] = "held"
 
 

@@ -12,6 +12,8 @@ from gpumon.messages import Event, GpuInventory, GpuReading, Source
 class SamplerError(GpumonError):
     """Readings cannot be had from this source now; the message says why and what to do."""
 
+    see = "troubleshooting.md#a-worker-is-there-its-gpus-are-not"
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from gpumon.cli.given_config import given_config
 from gpumon.cli.private import keep_private
-from gpumon.errors import GpumonError
+from gpumon.errors import DOCS, GpumonError
 from gpumon.log import configure_logging
 from gpumon.settings import Settings
 from gpumon.settings_sources import Declaration, declarations, load_settings
@@ -42,6 +42,7 @@ SUBCOMMANDS = {
     "completion": ("gpumon.cli.completion", "print what makes a shell complete gpumon's words"),
     "demo-workers": ("gpumon.cli.demo_workers", ""),  # started by `gpumon up --demo`
 }
+MISSING = f"{DOCS}troubleshooting.md#a-part-is-not-installed"
 EVERYWHERE = ("data", "log.level")
 
 
@@ -70,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in SUBCOMMANDS:
         near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
         hint = f"did you mean gpumon {near[0]}?" if near else "gpumon --help lists what there is"
-        return _failed(f"there is no subcommand {name!r}: {hint}", 2)
+        return _failed(f"there is no subcommand {name!r}: {hint}", 2, f"{DOCS}command-line.md")
     try:
         subcommand = cast(Subcommand, importlib.import_module(SUBCOMMANDS[name][0]))
     except ModuleNotFoundError as error:
-        return _failed(f"gpumon {name} needs {error.name}, which is not installed: {_extra_for(name)}", 2)
+        return _failed(f"gpumon {name} needs {error.name}, which is not installed: {_extra_for(name)}", 2, MISSING)
     return _run(name, subcommand, rest)
 
 
@@ -90,7 +91,7 @@ def _run(name: str, subcommand: Subcommand, words: list[str]) -> int:
         configure_logging(settings.log.level)
         return subcommand.run(arguments, settings)
     except GpumonError as error:
-        return _failed(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code, error.more)
     except KeyboardInterrupt:
         return 130
 
@@ -148,6 +149,6 @@ def _extra_for(name: str) -> str:
     return f"pip install 'gpumon[{extra}]'"
 
 
-def _failed(message: str, exit_code: int) -> int:
-    print(f"gpumon: {message}", file=sys.stderr)
+def _failed(message: str, exit_code: int, more: str) -> int:
+    print(f"gpumon: {message}\nMore: {more}", file=sys.stderr)
     return exit_code

@@ -26,6 +26,8 @@ LOST_AFTER_S = 30.0
 class RunError(GpumonError):
     """The command could not be sent."""
 
+    see = "troubleshooting.md#a-command-is-not-run"
+
 
 @dataclass(slots=True)
 class WorkerRun:

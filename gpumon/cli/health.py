@@ -17,6 +17,8 @@ SETTINGS = ("host", "page.port", "page.insecure_http", "mqtt.port", "agent.worke
 class NotWorkingError(GpumonError):
     """What was asked after does not work; the message says why."""
 
+    see = "troubleshooting.md#a-health-check-fails"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
     """Declare what to ask after."""

@@ -87,7 +87,7 @@ def _check_readable(program: Path) -> None:
     if closed is not None:
         raise StartError(
             f"{program} is for its owner alone (see {closed}), and the service runs as another user: install gpumon "
-            "elsewhere, for example  python3 -m venv /opt/gpumon && /opt/gpumon/bin/pip install gpumon"
+            "elsewhere, for example into a virtual environment in /opt/gpumon"
         )
 
 

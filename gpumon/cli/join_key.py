@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> Sequence[argparse.Argument
         "--keep-in",
         type=Path,
         metavar="FILE",
-        help="write the line to this file (mode 0600), unless the one there still counts or has let a machine in",
+        help="write the line to this file (mode 0600); one that is there stays while it counts, or when it has let a "
+        "machine in (not with --replace)",
     )
     actions = parser.add_subparsers(dest="action")
     listing = actions.add_parser("list", help="show the keys of the last 30 days")
@@ -71,7 +72,7 @@ def _make(arguments: argparse.Namespace, settings: Settings, data: DataFolder, k
         raise SettingError(
             "machines that share a key could read each other's tokens at mosquitto: make a join key for each machine"
         )
-    if arguments.keep_in is not None and _has_done(arguments.keep_in, keys):
+    if arguments.keep_in is not None and not arguments.replace and _has_done(arguments.keep_in, keys):
         return
     reach = _reach(arguments, settings, data)
     join_line(settings, reach, None, "to-see-whether-a-line-can-be-made")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from gpumon.address import local_page_address
@@ -19,10 +21,15 @@ MAX_ANSWER_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class PageHealth:
-    """Where the page answers, and what does not work there: "the broker is not connected"."""
+    """Where the page answers, and what does not work there: "the broker is not connected".
+
+    `clock_ahead_s`: by how much this machine's clock is ahead of the page's, to a second (HTTP tells whole ones); None
+    where that is not told.
+    """
 
     address: str
     problems: tuple[str, ...]
+    clock_ahead_s: float | None = None
 
 
 def page_health(settings: Settings, data: DataFolder) -> PageHealth | None:
@@ -32,16 +39,13 @@ def page_health(settings: Settings, data: DataFolder) -> PageHealth | None:
     """
     by_settings, said = local_page_address(settings), known_reach(settings, data).local_page
     is_usual = settings.page.port == PageSettings().port
-    for address in dict.fromkeys((said, by_settings) if is_usual else (by_settings, said)):
-        health = None if address is None else _asked(address)
-        if address is not None and health is not None:
-            wrong = [f"the {part} is {word}" for part, word in health.items() if word.startswith(("not", "cannot"))]
-            return PageHealth(address, tuple(wrong))
-    return None
+    found = (health_at(address) for address in dict.fromkeys((said, by_settings) if is_usual else (by_settings, said)))
+    return next((health for health in found if health is not None), None)
 
 
-def _asked(address: str) -> dict[str, str] | None:
-    parts = urlsplit(address)
+def health_at(address: str | None) -> PageHealth | None:
+    """Ask the page at this address how it is; None where none answers."""
+    parts = urlsplit(address or "")
     host = parts.hostname or ""
     if parts.scheme == "https":
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -52,6 +56,7 @@ def _asked(address: str) -> dict[str, str] | None:
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
+        now = time.time()
         health = json.loads(answer.read(MAX_ANSWER_BYTES)) if answer.status == http.HTTPStatus.OK else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
@@ -59,7 +64,15 @@ def _asked(address: str) -> dict[str, str] | None:
         connection.close()
     if not isinstance(health, dict) or "broker" not in health:
         return None
-    return {str(part): str(word) for part, word in health.items()}
+    wrong = [f"the {part} is {word}" for part, word in health.items() if str(word).startswith(("not", "cannot"))]
+    return PageHealth(address or "", tuple(wrong), _clock_ahead_s(answer.headers.get("Date"), now))
+
+
+def _clock_ahead_s(date: str | None, now: float) -> float | None:
+    try:
+        return None if date is None else now - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
 
 
 def _any_certificate() -> ssl.SSLContext:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gpumon import folder_swap
 from gpumon.datafolder import DataFolder
-from gpumon.locks import FolderLock
+from gpumon.locks import FolderLock, locked
 from master.audit import Actor, AuditTrail
 from master.backup import archive, postgres
 from master.backup.archive import BackupError, Manifest, Reader, reading_backup
@@ -124,5 +124,7 @@ def _belong_to_the_folders_owner(root: Path, new: Path) -> None:
                 os.fsync(file.fileno())
         folder_swap.sync_folder(Path(folder))
     if os.geteuid() == 0 and owner.st_uid != 0:
+        with locked(root / ".prepare.lock"):  # so that it is there, for its owner to open
+            pass
         for each in (*root.glob(".*.lock"), new, *new.rglob("*")):
             os.chown(each, owner.st_uid, owner.st_gid)

@@ -26,6 +26,8 @@ _WIDTH = 4
 class DamagedColumnsError(GpumonError):
     """Bytes that `pack` has not made."""
 
+    see = "troubleshooting.md#the-database-does-not-answer"
+
 
 def pack(columns: Mapping[int, Sequence[int]], level: int = 6) -> bytes:
     """Return columns of the same length (up to 65,535) by id (up to 255); those of gaps alone are left out."""

@@ -47,6 +47,8 @@ Database: TypeAlias = SqliteDatabase | PostgresDatabase
 class StoreError(GpumonError):
     """The database cannot be read or written now; the message says why."""
 
+    see = "troubleshooting.md#the-database-does-not-answer"
+
 
 def database_of(data: DataFolder) -> Database:
     """Return the database that goes with a data folder; opens nothing."""

@@ -43,6 +43,8 @@ _UNREADABLE_AS_TEXT = (OverflowError, UnicodeError)
 class DatabasePasswordError(GpumonError):
     """No connection can be made, since the file with the password cannot be read."""
 
+    see = "database.md#setting-it-up"
+
 
 class PostgresDatabase:
     """The database at this address."""

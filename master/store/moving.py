@@ -21,6 +21,8 @@ ROWS_AT_ONCE = 500
 class MoveError(GpumonError):
     """What cannot be moved; the message says why. Nothing has been changed."""
 
+    see = "database.md#moving-the-data-over"
+
 
 def move(data: DataFolder, told: Callable[[str, int], None]) -> None:
     """Copy every table in one transaction, and tell of each; the file stays as it is.

@@ -50,7 +50,7 @@ def test_a_data_folder_that_cannot_be_written_is_said(
     (tmp_path / "file").write_text("")
     code, said = started(environment, subcommand, "--data", str(tmp_path / folder))
     assert code == 3
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
     assert "--data" in said
 
 
@@ -78,7 +78,7 @@ def test_an_agent_with_a_wrong_flag_says_which(
     code, said = started(environment, "agent", *ordinary, *flags)
     assert code == 2
     assert named in said
-    assert said.count("\n") == 1, said
+    assert said.count("\n") == 2, said
 
 
 def test_a_token_that_others_may_read_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_half_a_certificate_names_the_other_half(
     code, said = started(environment, subcommand, "--host", "127.0.0.1", given, "x.pem")
     assert code == 2
     assert f"{missing} is missing" in said
-    assert said.count("\n") == 1, said
+    assert said.count("\n") == 2, said
 
 
 @pytest.mark.parametrize("subcommand", ["up", "broker", "master"])
@@ -115,7 +115,7 @@ def test_a_damaged_authority_is_said_once_and_left_as_it_is(environment: dict[st
     code, said = started(environment, subcommand, "--host", "127.0.0.1")
     assert code == 3
     assert "ca.key is damaged: restore it from a backup" in said
-    assert said.count("\n") == 1, said
+    assert said.count("\n") == 2, said
     assert (folder / "ca.key").read_text() == "damaged\n"
 
 
@@ -123,7 +123,7 @@ def test_a_name_that_is_none_is_said(environment: dict[str, str]) -> None:
     code, said = started(environment, "up", "--host", "127.0.0.1", "--tls-name", "*.lab")
     assert code == 2
     assert "'*.lab'" in said
-    assert said.count("\n") == 1, said
+    assert said.count("\n") == 2, said
 
 
 def test_a_settings_file_with_an_unknown_line_names_it(environment: dict[str, str], tmp_path: Path) -> None:

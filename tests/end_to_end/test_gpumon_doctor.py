@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -67,6 +68,9 @@ def test_a_running_master_is_well(fleet: Running, tmp_path: Path) -> None:
     assert found["page"]["found"] == f"{fleet.page} answers"
     assert found["database"]["verdict"] == "good"
     assert found["log-in"]["found"] == "master is let in"
+    assert found["certificate"]["section"].startswith(f"What other machines reach: mqtts://{HOST}:")
+    assert found["certificate"]["found"].startswith("trusted, for another ")
+    assert found["certificate"]["see"] == "docs/troubleshooting.md#a-worker-does-not-appear"
 
 
 def test_a_worker_sees_the_whole_way_to_its_master(fleet: Running, tls_port: int, tmp_path: Path) -> None:
@@ -75,6 +79,15 @@ def test_a_worker_sees_the_whole_way_to_its_master(fleet: Running, tls_port: int
     assert [found[what]["verdict"] for what in TLS] == ["good"] * len(TLS)
     assert found["topics"]["found"] == "w1 may read gpumon/w1/cmd, gpumon/all/cmd"
     assert found["certificate"]["found"].startswith("trusted, for another ")
+
+
+def test_a_worker_compares_its_clock_with_that_of_the_masters_page(
+    fleet: Running, tls_port: int, tmp_path: Path
+) -> None:
+    environment = {**CLEAN_ENVIRONMENT, "GPUMON_DATA": str(tmp_path / "data")}
+    page_port = fleet.environment["GPUMON_PAGE_PORT"]
+    _, found = diagnosed(environment, tmp_path, *of_worker(fleet, tls_port), "--port", page_port)
+    assert found["clocks"]["found"] == "this clock and the master's agree"
 
 
 def test_a_certificate_of_an_unknown_authority_is_told(fleet: Running, tls_port: int, tmp_path: Path) -> None:
@@ -125,11 +138,14 @@ def test_a_master_that_does_not_run_and_lies_open_is_told(tmp_path: Path) -> Non
     with gpumon_up(tmp_path) as running:
         environment, data = running.environment, running.data
     data.master_secret.chmod(0o644)
-    code, found = diagnosed(environment, tmp_path)
+    with socket.create_server(("127.0.0.1", int(environment["GPUMON_PAGE_PORT"]))):
+        code, found = diagnosed(environment, tmp_path)
     assert code == 1
     assert running.gpumon("health", "master").returncode == 1
     assert found["secrets"]["to_do"] == f"chmod 600 {data.master_secret}"
     assert "gpumon up" in found["page"]["to_do"]
+    assert "something else listens" in found["page's port"]["found"]
+    assert "broker's port" not in found
     assert found["broker"]["verdict"] == "bad"
 
 
@@ -140,7 +156,7 @@ def test_a_health_check_that_knows_no_flags_finds_what_works(fleet: Running, par
 
 def test_a_health_check_of_an_agent_that_does_not_run_fails(fleet: Running) -> None:
     asked = fleet.gpumon("health", "agent", "--worker-id", "w2")
-    assert (asked.returncode, asked.stdout, asked.stderr.count("\n")) == (1, "", 1)
+    assert (asked.returncode, asked.stdout, asked.stderr.count("\n")) == (1, "", 2)
 
 
 def test_people_read_it_in_lines_with_what_to_do_below(fleet: Running) -> None:

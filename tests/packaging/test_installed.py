@@ -91,7 +91,7 @@ def test_the_agents_extra_brings_nothing_of_the_master(agent_alone: Path) -> Non
     refused = said_by(agent_alone, "up", "--demo")
     assert refused.returncode == 2
     assert "pip install 'gpumon[master]'" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    assert refused.stderr.count("\n") == 2
 
 
 @pytest.mark.parametrize("name", ["up", "restore", "install-service"])

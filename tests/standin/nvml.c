@@ -581,6 +581,7 @@ int nvmlDeviceGetAttributes_v2(Device *d, Attributes *out) {
     LEAVE;
 }
 
+#ifndef WITHOUT_GPM
 /* ---- performance monitoring (GPM): what lies between two samples; here the mean of what held at both ---- */
 
 typedef struct { unsigned magic, instance; int gpu, filled; double taken; long long active[3]; } GpmSample;
@@ -646,6 +647,8 @@ int nvmlGpmMetricsGet(GpmMetrics *get) {
     }
     LEAVE;
 }
+
+#endif
 
 /* ---- events ---- */
 

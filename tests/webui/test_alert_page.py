@@ -110,7 +110,7 @@ def test_an_alert_is_silenced_with_a_reason_and_the_silence_is_ended(
 @pytest.fixture
 def refused(browser: Browser, page: RunningPage) -> Iterator[Page]:
     """An operator's page in which something is asked for in vain."""
-    with logged_in(browser, page, "olaf", refused=(400, 404)) as opened:
+    with logged_in(browser, page, "olaf", refused=(404, 422)) as opened:
         yield opened
 
 

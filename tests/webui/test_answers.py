@@ -15,7 +15,7 @@ from webui.answers import status_and_text
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (AccountError("the name is taken"), 400),
+        (AccountError("the name is taken"), 422),
         (NotAllowedError("not on this worker"), 403),
         (StoreError("database /secret/path: broken"), 503),
         (DynamicSecurityError("connection refused; accounts cannot be changed without it"), 503),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -12,7 +13,7 @@ import pytest
 from tests.support import eventually
 from tests.webui.front_support import GET, LAST, OK, UPGRADE, UPGRADED, ask, echo, front, receive
 from webui.front_connection import Peer
-from webui.front_http import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from webui.front_http import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_LINE_BYTES
 
 
 def test_a_connection_is_kept_for_the_next_request_though_the_application_ends_its_own() -> None:
@@ -69,6 +70,7 @@ def test_a_client_that_asks_whether_to_go_on_is_told_so_by_the_front() -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", 411),
         (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
         (b"GET / HTTP/1.1\r\nA: %s\r\n\r\n" % (b"x" * MAX_HEAD_BYTES), 431),
+        (b"GET /%s HTTP/1.1\r\n\r\n" % (b"x" * MAX_LINE_BYTES), 414),
     ],
 )
 def test_what_is_no_plain_request_is_answered_without_the_application(request_bytes: bytes, status: int) -> None:
@@ -78,6 +80,13 @@ def test_what_is_no_plain_request_is_answered_without_the_application(request_by
         assert b"Connection: close" in answer
         assert running.requests == []
         assert running.get().endswith(b"ok")
+
+
+def test_a_program_that_asks_the_api_for_too_much_is_told_as_of_any_other_problem() -> None:
+    with front() as running, running.connect() as client:
+        head, _, body = ask(client, b"POST /api/v1/x HTTP/1.1\r\nContent-Length: 999999\r\n\r\n").partition(b"\r\n\r\n")
+        assert b"Content-Type: application/problem+json" in head
+        assert json.loads(body)["status"] == 413
 
 
 def test_the_application_is_told_the_address_that_the_client_has() -> None:

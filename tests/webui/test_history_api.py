@@ -97,14 +97,16 @@ def test_history_can_be_kept_as_json(page: RunningPage, watched: WorkerDouble) -
     [
         ("metric=colour", "metric 'colour' has no history: choose from utilization_percent, "),
         ("metric=", "metric '' has no history"),
-        ("points=9", "points must be a whole number from 10 to 5000, not '9'"),
-        ("points=1e3", "points must be a whole number"),
-        ("points=99999999999999999999", "points must be a whole number"),
-        ("from=yesterday", "from must be in seconds since 1970"),
-        ("to=nan", "to must be in seconds since 1970"),
-        ("to=inf", "to must be in seconds since 1970"),
-        ("from=-1e300", "from must be in seconds since 1970"),
-        ("from=200&to=100", "from (200) must be before to (100)"),
+        ("points=9", "`int` >= 10 - at `$.points`"),
+        ("points=5001", "`int` <= 5000 - at `$.points`"),
+        ("points=99999999999999999999", "`$.points`"),
+        ("points=null", "`$.points`"),
+        ("points=20&points=30", "points is given 2 times"),
+        ("from=yesterday", "`$.from` (in seconds since 1970, or a negative number of seconds before now)"),
+        ("to=nan", "`$.to` (in seconds since 1970"),
+        ("to=inf", "`$.to` (in seconds since 1970"),
+        ("from=-1e300", "`$.from` (in seconds since 1970"),
+        ("from=null", "leave from out"),
     ],
 )
 def test_a_bad_argument_is_answered_with_a_sentence(
@@ -113,6 +115,22 @@ def test_a_bad_argument_is_answered_with_a_sentence(
     answer = get(page, f"{watched.id}/gpus/{CARD}/history?{query}")
 
     assert answer.status_code == 400
+    assert said in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("from=200&to=100", "from (200) must be before to (100)"),
+        ("metric=cpu_percent", "metric 'cpu_percent' has no history"),  # of a card
+    ],
+)
+def test_what_fits_the_description_and_cannot_be_meant_is_422(
+    page: RunningPage, watched: WorkerDouble, query: str, said: str
+) -> None:
+    answer = get(page, f"{watched.id}/gpus/{CARD}/history?{query}")
+
+    assert answer.status_code == 422
     assert answer.json()["error"].startswith(said)
 
 

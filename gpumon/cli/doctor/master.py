@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import json
-import ssl
+import socket
 import stat
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from gpumon.cli.doctor.finding import Finding, Verdict, not_installed
-from gpumon.cli.reach import known_reach
+from gpumon.cli.page_health import PageHealth, page_health
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError
 from gpumon.settings import Settings
 
-ANSWER_TIMEOUT_S = 5.0
+PORT_TIMEOUT_S = 1.0
 
 
 def look_at_master(settings: Settings, data: DataFolder) -> Iterator[Finding]:
@@ -68,40 +63,28 @@ def _database(data: DataFolder) -> Finding:
 
 def _page(settings: Settings, data: DataFolder) -> Iterator[Finding]:
     what = "page"
-    port, said = settings.page.port, known_reach(settings, data).page
-    for address in dict.fromkeys((said or "", f"http://127.0.0.1:{port}", f"https://localhost:{port}")):
-        health = _health(address, data.authority)
-        if health is not None:
-            yield Finding(what, Verdict.GOOD, f"{address} answers")
-            yield _as_it_says(health)
-            return
+    health = page_health(settings, data)
+    if health is not None:
+        yield Finding(what, Verdict.GOOD, f"{health.address} answers")
+        yield _as_it_says(health)
+        return
+    for name, port, flag in (("page", settings.page.port, "--port"), ("broker", settings.mqtt.port, "--mqtt-port")):
+        if _is_taken(port):
+            to_do = f"end what listens there (sudo ss -ltnp sport = :{port}), or give gpumon up another with {flag}"
+            yield Finding(f"{name}'s port", Verdict.WARNING, f"something else listens on port {port}", to_do)
     to_do = "start it with gpumon up; if it serves another port, name that with --port"
-    yield Finding(what, Verdict.BAD, f"no gpumon page answers on port {port} of this machine", to_do)
+    yield Finding(what, Verdict.BAD, f"no gpumon page answers on port {settings.page.port} of this machine", to_do)
 
 
-def _as_it_says(health: dict[str, Any]) -> Finding:
-    wrong = [f"the {part} is {word}" for part, word in health.items() if word.startswith(("not", "cannot"))]
-    if wrong:
-        return Finding("master", Verdict.BAD, f"it says: {'; '.join(wrong)}", "see its log for why")
+def _as_it_says(health: PageHealth) -> Finding:
+    if health.problems:
+        return Finding("master", Verdict.BAD, f"it says: {'; '.join(health.problems)}", "see its log for why")
     return Finding("master", Verdict.GOOD, "it reaches its broker and keeps what it hears")
 
 
-def _health(address: str, authority: Path) -> dict[str, Any] | None:
-    context = ssl.create_default_context()
-    if authority.exists():
-        context.load_verify_locations(authority)
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
+def _is_taken(port: int) -> bool:
     try:
-        with opener.open(f"{address}/healthz", timeout=ANSWER_TIMEOUT_S) as answer:
-            health = json.loads(answer.read(4096))
-    except (OSError, ValueError):  # an empty address too
-        return None
-    return health if isinstance(health, dict) and "broker" in health else None
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Answers a redirect as an error: it is another address that is asked for, next."""
-
-    def redirect_request(self, *_arguments: Any) -> None:
-        """Follow none."""
-        return
+        socket.create_connection(("127.0.0.1", port), PORT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True

@@ -35,6 +35,8 @@ REFUSED = 0x80  # and above: MQTT 3.1.1 section 3.9.3, MQTT 5 section 2.4
 class ProbeError(GpumonError):
     """The broker did not do what a check takes for granted, so that the check could not be made."""
 
+    see = "foreign-broker.md#other-brokers"
+
 
 class NotLetInError(ProbeError):
     """The broker has not let a client in; `is_answered`: it has said so."""

@@ -6,7 +6,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from gpumon.address import BrokerAddress
@@ -24,15 +24,20 @@ def look_at_way(
     address: BrokerAddress, credentials: Credentials | None, cafile: Path | None, filters: Sequence[str]
 ) -> Iterator[Finding]:
     """Go the way as far as it leads; `filters` are what this account needs to subscribe to."""
-    steps = [_name(address)]
-    yield steps[-1]
-    for step in (_port, _certificate):
-        if steps[-1].verdict is Verdict.BAD:
-            return
-        steps.append(step(address, cafile))
-        yield steps[-1]
-    if steps[-1].verdict is not Verdict.BAD:
+    if (yield from look_at_door(address, cafile)):
         yield from _log_in(address, credentials, cafile, filters)
+
+
+def look_at_door(address: BrokerAddress, cafile: Path | None) -> Generator[Finding, None, bool]:
+    """Go the way as far as no account is needed; return whether it leads that far."""
+    found = _name(address)
+    yield found
+    for step in (_port, _certificate):
+        if found.verdict is Verdict.BAD:
+            break
+        found = step(address, cafile)
+        yield found
+    return found.verdict is not Verdict.BAD
 
 
 def _name(address: BrokerAddress) -> Finding:

@@ -25,6 +25,8 @@ WHOLE_BURST_TIMEOUT_S = 10.0
 class FeedError(GpumonError):
     """The broker cannot be reached, or does not let this in."""
 
+    see = "troubleshooting.md#a-worker-does-not-appear"
+
 
 class FleetFeed:
     """Every worker as last heard of. Constructing it does nothing; safe to ask from any thread."""

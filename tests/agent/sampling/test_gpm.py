@@ -11,7 +11,7 @@ from agent.samplers.base import SamplerError
 from agent.samplers.nvml import NvmlSampler
 from gpumon.messages import GpuReading, MigDevice
 from tests.agent.sampling.conftest import Opened, Shown, only
-from tests.agent.sampling.support import card_in_sysfs
+from tests.agent.sampling.support import card_in_sysfs, look
 from tests.standin import (
     FUNCTION_NOT_FOUND,
     NO_PERMISSION,
@@ -19,7 +19,9 @@ from tests.standin import (
     UNKNOWN_ERROR,
     Standin,
     StandinGpu,
+    build,
     calls,
+    environment,
     gpm_samples,
     load,
 )
@@ -140,6 +142,14 @@ def test_what_a_driver_or_card_does_not_have_is_none_and_is_not_asked_for_each_s
     assert calls(counter) - before == with_none
     sampler.stop()
     assert gpm_samples(counter) == 0
+
+
+def test_a_library_that_does_not_have_it_yet_is_read_as_before(tmp_path: Path) -> None:
+    older = build(tmp_path / "older", "-DWITHOUT_GPM")
+    looked = look(environment(older, Standin(gpus=[busy()]).write(tmp_path / "gpus.txt")))
+    (reading,) = looked.looks[1].gpus
+    assert (reading.state, parts(reading)) == ("ok", NONE)
+    assert reading.temperature_c is not None
 
 
 @pytest.mark.parametrize("function", ["nvmlGpmSampleGet", "nvmlGpmQueryDeviceSupport"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,7 @@ import pynvml
 import pytest
 
 from agent.samplers.base import SamplerError
-from gpumon.messages import GpuReading
+from gpumon.messages import GpuReading, Metrics, encode
 from tests.agent.sampling.conftest import Opened, Shown, only
 from tests.standin import (
     DRIVER_NOT_LOADED,
@@ -342,3 +344,31 @@ def test_a_driver_that_does_not_come_back_is_told_each_time(open_sampler: Opened
             sampler.read()
     show(Standin())
     assert len(sampler.read().gpus) == 4
+
+
+def test_a_thousand_samples_leave_nothing_behind(
+    open_sampler: Opened, show: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.samplers.pcie.WINDOW_S", 0.0)
+    monkeypatch.setattr("agent.samplers.gpm.SHORTEST_WINDOW_S", 0.0)
+    busy = StandinGpu(uuid="GPU-a", processes=[StandinProcess(os.getpid(), sm_percent=50)])
+    whole = Standin(gpus=[busy, StandinGpu(uuid="GPU-b").without("nvmlDeviceGetFanSpeed")])
+    cut = Standin(gpus=[busy, StandinGpu(uuid="GPU-b", mig_devices=2)])
+    sampler = open_sampler(whole)
+
+    def held_after(samples: int) -> int:
+        for number in range(samples):
+            if number % 100 == 0:
+                show(cut if number % 200 else whole)
+            encode(Metrics(time=0.0, seq=0, interval_s=1.0, source="nvml", gpus=list(sampler.read().gpus)))
+        show(whole)
+        sampler.read()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = held_after(200)
+        assert held_after(1000) - before < 20_000  # an object a sample would be 50,000
+    finally:
+        tracemalloc.stop()

@@ -48,6 +48,8 @@ def plausible(reading: GpuReading) -> None:
     assert reading.sm_clock_mhz is None or 0 < reading.sm_clock_mhz < 5000
     assert reading.performance_state is None or 0 <= reading.performance_state <= 15
     assert reading.throttle_reasons is not None
+    for share in (reading.sm_percent, reading.tensor_percent, reading.dram_percent):
+        assert share is None or 0 <= share <= 100
     for rate in (reading.pcie_rx_bytes_per_s, reading.pcie_tx_bytes_per_s):
         assert rate is None or 0 <= rate < 130e9  # PCIe 6.0 x16 carries 121 GB/s
 

@@ -89,21 +89,21 @@ def test_a_pulse_is_written_once_in_a_while_and_a_full_disk_ends_nothing(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("part", "says"),
+    ("part", "says", "more"),
     [
-        ("master", "the page does not answer"),
-        ("agent", "no agent that works"),
-        ("broker", "master.secret cannot be read"),
+        ("master", "the page does not answer", "a-health-check-fails"),
+        ("agent", "no agent that works", "a-health-check-fails"),
+        ("broker", "master.secret cannot be read", "a-secret-file-is-refused"),
     ],
 )
-def test_what_does_not_run_is_told_in_one_line_with_a_code_that_is_not_0(
-    part: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_does_not_run_is_told_in_a_line_with_a_code_that_is_not_0(
+    part: str, says: str, more: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["health", part, "--data", str(tmp_path), "--port", str(free_port()), "--mqtt-port", str(free_port())])
     told = capsys.readouterr()
     assert code != 0
     assert says in told.err
-    assert told.err.count("\n") == 1
+    assert told.err.splitlines()[1:] == [f"More: docs/troubleshooting.md#{more}"]
     assert not told.out
 
 

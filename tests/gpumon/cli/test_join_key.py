@@ -99,7 +99,10 @@ def test_a_line_kept_in_a_file_is_made_anew_only_when_it_has_let_nobody_in_and_l
     assert second != first
     path.write_text("no line")
     assert asked(capsys, data, *words) == (0, "", "")
-    assert path.read_text() not in (first, second, "no line")
+    third = path.read_text()
+    assert third not in (first, second, "no line")
+    assert asked(capsys, data, *words, "--worker-id", "gpu1", "--replace") == (0, "", "")  # gpu1 has lost its token
+    assert path.read_text() != third
 
 
 def test_a_file_that_cannot_be_written_is_told(

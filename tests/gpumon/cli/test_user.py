@@ -77,7 +77,7 @@ def test_what_cannot_be_done_is_told_in_a_line(gpumon: Gpumon, words: list[str],
     code = 2 if words == ["change", "eve"] else 1
     error = gpumon("user", *words, code=code)
     assert told in error
-    assert error.count("\n") == 1
+    assert error.count("\n") == 2
 
 
 def test_the_audit_is_printed_filtered_and_exported(gpumon: Gpumon) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
 import shutil
 import sqlite3
 import stat
@@ -269,6 +271,17 @@ def test_what_a_killed_backup_has_left_is_deleted_by_the_next(tmp_path: Path, fo
     take(folder, tmp_path / "b.tar.gz", BY)
     assert isinstance(check(tmp_path / "b.tar.gz"), Manifest)
     assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
+def test_what_root_restores_for_a_services_user_is_that_users(tmp_path: Path, backup: Path) -> None:
+    user = pwd.getpwnam("daemon")
+    root = tmp_path / "other"
+    root.mkdir()
+    os.chown(root, user.pw_uid, user.pw_gid)
+    for _ in range(2):
+        restore(backup, DataFolder(root), BY)
+    assert {path.stat().st_uid for path in root.rglob("*")} == {user.pw_uid}
 
 
 def test_the_secrets_are_those_of_the_backup(tmp_path: Path, folder: DataFolder, backup: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpumon.cli.doctor.finding import Finding, Verdict
-from gpumon.cli.doctor.gpus import System, look_at_gpus
+from gpumon.cli.doctor.gpus import look_at_gpus
+from gpumon.cli.doctor.system import System
 
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\n"
 OPEN_VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build\n"
@@ -69,15 +70,9 @@ def test_a_master_without_a_card_is_well(tmp_path: Path) -> None:
     assert len(list(look_at_gpus(System(tmp_path), are_needed=False))) > 1
 
 
-def test_docker_that_is_not_told_of_the_toolkit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = tmp_path / "bin"
-    for name in ("docker", "nvidia-ctk"):
-        put(programs, name, "#!/bin/sh\n")
-        (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs))
-    root = tmp_path / "root"
-    assert "nvidia-ctk runtime configure" in (found(root, "container toolkit").to_do or "")
-    put(root, "etc/docker/daemon.json", '{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}')
-    assert found(root, "container toolkit").verdict is Verdict.GOOD
-    put(root, "etc/docker/daemon.json", "not JSON")
-    assert found(root, "container toolkit").verdict is Verdict.WARNING
+def test_in_a_container_without_gpus_what_to_do_is_said_of_the_container(tmp_path: Path) -> None:
+    put(tmp_path, ".dockerenv")
+    put(tmp_path, "proc/driver/nvidia/version", VERSION)  # the host's, which a container sees too
+    assert found(tmp_path, "NVIDIA driver").verdict is Verdict.GOOD
+    for what in ("device files", "NVML", "nvidia-smi"):
+        assert "--gpus all" in (found(tmp_path, what).to_do or "")

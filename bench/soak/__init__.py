@@ -1,0 +1,1 @@
+"""Minutes of things going wrong under a fleet that works, and what is left afterwards."""
