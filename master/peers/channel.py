@@ -181,7 +181,6 @@ class PeerChannel:
             pubsub: Any = self._redis().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
             try:
                 pubsub.subscribe(self._channel(None), self._channel(self._instance))
-                self._batches.clear()
                 while not self._is_stopping.is_set():
                     message = pubsub.get_message(timeout=0.5)
                     if message is not None:
