@@ -42,7 +42,7 @@ _DAMAGES = (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError)
 class BackupError(GpumonError):
     """A backup that cannot be taken or used; the message says why. Nothing has been changed."""
 
-    see = "database.md#backup-and-restore"
+    see = "operations.md#backup"
 
 
 class File(msgspec.Struct, frozen=True):
