@@ -130,7 +130,7 @@ class Handover:
         before, nobody = self._present, Keepers(self._own, ())
         self._before = self._present = nobody
         if before.members:
-            logger.warning("this master was away from the others: it leaves its workers to them, and comes back")
+            logger.warning("the other masters were out of hearing: this one leaves its workers to them, and comes back")
             self._until_done(lambda part: part.release(before.keeps, is_late=was_late))
 
     def _move(self, after: Keepers) -> None:
