@@ -27,7 +27,7 @@ from master.peers.handover import Handover
 from master.peers.leader import Leader
 from master.peers.messages import AlertTold, Answered, Asked, Envelope, Pulse, Released, RulesChanged, Samples
 from master.peers.questions import Questions
-from master.peers.roster import BEAT_EACH_S, Roster
+from master.peers.roster import BEAT_EACH_S, LET_GO_AFTER_S, Roster
 from master.store.engine import Store, StoreError
 from master.store.writer import Writer
 
@@ -67,7 +67,7 @@ class Peers:
         self._link: MqttLink | None = None
         self._leaders: dict[str, float] = {}
         self._was_whole = False
-        self._beaten = float("-inf")
+        self._beaten = self._heard_itself = float("-inf")
         self._begun = 0.0
         self._told_problem: str | None = None
         self._is_stopping = threading.Event()
@@ -156,7 +156,9 @@ class Peers:
             self.channel.pulse(leads=self.leads)
             if link.is_listening:
                 link.publish(self._topics.master_status(self._instance), STATUS_ONLINE.encode(), retain=True)
-        self._handover.follow(self._roster.look(is_listening=link.is_listening))
+        # A connection may be dead for long before anybody is told: what does not come back, the others do not hear.
+        is_heard = now - self._heard_itself < LET_GO_AFTER_S
+        self._handover.follow(self._roster.look(is_listening=link.is_listening and is_heard))
         self.feed.look(takes_all=self._roster.is_one_silent)
         is_whole = self.channel.is_whole
         if is_whole and not self._was_whole:
@@ -173,9 +175,11 @@ class Peers:
 
     def _status_arrived(self, message: InboundMessage) -> None:
         instance = self._topics.read_master(message.topic)
-        if message.retained or instance == self._instance:
-            return  # what is retained may be of a master that ended together with its broker
-        if message.payload == STATUS_ONLINE.encode():
+        if message.retained:
+            return  # it may be of a master that ended together with its broker
+        if instance == self._instance:
+            self._heard_itself = time.monotonic()
+        elif message.payload == STATUS_ONLINE.encode():
             self._roster.beats(instance)
         else:
             self._roster.is_gone(instance)

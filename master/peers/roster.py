@@ -16,9 +16,9 @@ from hashlib import blake2b
 from gpumon.link import KEEPALIVE_S
 
 BEAT_EACH_S = 1.0
-GONE_AFTER_S = 3.5
+GONE_AFTER_S = 5.0
 # Before the others count this one as gone.
-LET_GO_AFTER_S = 2.5
+LET_GO_AFTER_S = 3.5
 # Within which every other master has been heard.
 SETTLED_AFTER_S = 2.2
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -66,6 +68,20 @@ class PageClient:
         """Return a command with its targets."""
         command: dict[str, Any] = self.get(f"commands/{command_id}")["command"]
         return command
+
+    @contextlib.contextmanager
+    def watching(self, topic: str, event: str) -> Iterator[list[Any]]:
+        """Watch a topic live, and give what the page pushes about it."""
+        told: list[Any] = []
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)
+        client = socketio.Client(http_session=self._session)
+        client.on(event, told.append)
+        client.connect(self._page, headers={"Cookie": cookies}, transports=["websocket"])
+        try:
+            client.call("watch", topic, timeout=10)
+            yield told
+        finally:
+            client.disconnect()
 
     def _asked(self, event: str, data: object) -> dict[str, Any]:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)

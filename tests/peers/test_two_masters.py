@@ -5,8 +5,10 @@ The tests share the two, in this order: what starts takes longer than what is tr
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -61,6 +63,21 @@ def test_a_command_from_one_page_is_seen_on_both_and_ends_once(
     for page in pages:
         assert "said once" in str(page.get(f"commands/{quick}/output?worker={fleet[0]}"))
     _has_ended_once(ground, quick)
+
+
+def test_what_every_worker_does_is_pushed_live_to_browsers_of_both_masters(
+    masters: Masters, pages: list[PageClient], fleet: list[str]
+) -> None:
+    with contextlib.ExitStack() as stack:
+        pushed = [stack.enter_context(page.watching("fleet", "fleet_changed")) for page in pages]
+
+        def times(changes: list[dict[str, Any]]) -> dict[str, set[float]]:
+            found: dict[str, set[float]] = {name: set() for name in fleet}
+            for row in [row for change in changes for row in change["rows"] if row["id"] in found]:
+                found[row["id"]].add(row["sample_time"])
+            return found
+
+        eventually(lambda: all(len(seen) >= 3 for changes in pushed for seen in times(changes).values()), 20)
 
 
 def test_a_browser_that_is_sent_to_the_other_master_stays_logged_in_there_until_it_logs_out(
