@@ -152,6 +152,7 @@ def test_only_the_last_200_events_of_a_worker_stay_in_the_store(
 ) -> None:
     for number in range(250):
         fleet.take_event("w1", Event(time=float(number), kind="ecc", text="again"), NOW + number)
+    assert writer.flush()
     FleetStore(store, writer).prune_events()
     assert writer.flush()
     with store.read() as connection:
