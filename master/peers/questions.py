@@ -25,9 +25,13 @@ Answerer = Callable[[bytes], bytes]
 class NoAnswerError(GpumonError):
     """The other master did not answer in time, or Redis is away."""
 
+    see = "scaling.md#when-something-goes"
+
 
 class RefusedError(GpumonError):
     """The other master has answered that it cannot or may not; the message says why."""
+
+    see = "scaling.md#when-something-goes"
 
 
 @dataclass(slots=True)
