@@ -54,13 +54,13 @@ screenshots: .venv/.test
 # are what the images hold, and what builds gpumon for them.
 lock:
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml requirements/build.in -o requirements/run.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra redis --extra top pyproject.toml requirements/build.in -o requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres --extra top --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra redis --extra top --extra dev pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --extra agent pyproject.toml -c requirements/run.txt -o requirements/agent.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-	    --extra agent --extra master --extra notify --extra postgres --extra top pyproject.toml -c requirements/run.txt -o requirements/master.txt
+	    --extra agent --extra master --extra notify --extra postgres --extra redis --extra top pyproject.toml -c requirements/run.txt -o requirements/master.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/build.in -c requirements/run.txt -o requirements/build.txt
 

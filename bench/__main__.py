@@ -18,6 +18,7 @@ from bench.databases import databases
 from bench.delivery import fleet, freshness
 from bench.history import history
 from bench.history_questions import history_questions
+from bench.masters import masters
 from bench.page import page
 from bench.peers.peers import peers
 from bench.reconnect import reconnect
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "history": history,
     "history-questions": history_questions,
     "databases": databases,
+    "masters": masters,
     "alerts": alerts,
     "page": page,
     "usage": usage,

@@ -165,16 +165,38 @@ class MqttLink:
 
     def subscribe(self, topic_filter: str, qos: int, handler: MessageHandler) -> None:
         """Hand messages that match `topic_filter` to `handler`, on this and every later connection."""
+        self.handle(topic_filter, handler)
+        self.ask_for(topic_filter, qos)
+
+    def handle(self, topic_filter: str, handler: MessageHandler) -> None:
+        """Hand messages that match `topic_filter` to `handler`, by whichever subscription they come."""
 
         def received(_client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
             inbound = InboundMessage(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
             self._guarded(lambda: handler(inbound))
 
         self._client.message_callback_add(topic_filter, received)
+
+    def ask_for(self, subscribed: str, qos: int) -> None:
+        """Subscribe, on this and every later connection; what is retained comes again where this was subscribed to.
+
+        `subscribed` is a filter, or `$share/GROUP/FILTER`, of which each message comes to one of the group's clients
+        (MQTT 5 section 4.8.2; several brokers take it from clients of MQTT 3.1.1, too).
+        """
         with self._subscribing:
-            self._subscriptions.append((topic_filter, qos))
+            if (subscribed, qos) not in self._subscriptions:
+                self._subscriptions.append((subscribed, qos))
             if self.is_connected:
-                self._send_subscriptions([(topic_filter, qos)])
+                self._send_subscriptions([(subscribed, qos)])
+
+    def ask_no_more_for(self, subscribed: str) -> None:
+        """Take a subscription back; nothing happens where there is none."""
+        with self._subscribing:
+            kept = [(other, qos) for other, qos in self._subscriptions if other != subscribed]
+            was_there = len(kept) != len(self._subscriptions)
+            self._subscriptions[:] = kept
+            if was_there and self.is_connected:
+                self._client.unsubscribe(subscribed)
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every successful connect, once the subscriptions have been sent."""

@@ -271,6 +271,20 @@ class DatabaseSettings(Section, frozen=True):
     ] = 20
 
 
+class SocketIoSettings(Section, frozen=True):
+    """How several masters that share a fleet tell each other what they know; its repr does not show the URL."""
+
+    queue: Annotated[
+        str | None,
+        _setting(
+            "Redis that several masters on broker.url and database.url share, redis[s]://[USER@]HOST[:PORT][/NUMBER]",
+            is_secret=True,
+        ),
+    ] = None
+    queue_password_file: Annotated[str | None, _setting("file (mode 0600) with the password for socketio.queue")] = None
+    queue_cafile: Annotated[str | None, _setting("CA certificate to verify a rediss:// socketio.queue with")] = None
+
+
 class ChannelSettings(Section, frozen=True):
     """A way by which people are told of alerts; its repr does not show the addresses, which hold secrets."""
 
@@ -364,5 +378,6 @@ class Settings(Section, frozen=True):
     history: HistorySettings = HistorySettings()
     usage: UsageSettings = UsageSettings()
     database: DatabaseSettings = DatabaseSettings()
+    socketio: SocketIoSettings = SocketIoSettings()
     alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()

@@ -55,6 +55,9 @@ class Channel(Enum):
 # What a worker publishes; it reads its commands.
 FROM_WORKER = frozenset(Channel) - {Channel.COMMAND}
 
+# The group in which several masters share what comes once (MQTT 5 section 4.8.2).
+SHARED_BY = "gpumon-masters"
+
 # Home Assistant's own topics (MQTT discovery); they do not stand under gpumon's base. Its birth message stays where it
 # is when the discovery prefix is set to another.
 DISCOVERY_PREFIX = "homeassistant"
@@ -129,6 +132,20 @@ class Topics:
     def master_status(self, instance: str) -> str:
         """Return the retained topic on which a master says that it is there."""
         return f"{self.base}/master/{instance}/status"
+
+    @property
+    def every_master_status(self) -> str:
+        """The filter that matches the status of every master."""
+        return self.master_status("+")
+
+    def read_master(self, topic: str) -> str:
+        """Return the instance whose status topic this is."""
+        return topic.removeprefix(f"{self.base}/master/").removesuffix("/status")
+
+    @staticmethod
+    def shared(topic_filter: str) -> str:
+        """Return what to subscribe to so that each message goes to one of several masters."""
+        return f"$share/{SHARED_BY}/{topic_filter}"
 
     def read(self, topic: str) -> tuple[str, Channel]:
         """Split a worker's topic into its id and channel.

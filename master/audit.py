@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from master.store.engine import Store
 from master.store.models import AuditRow
@@ -62,6 +62,23 @@ class AuditTrail:
             self.add(action, who=by.who, origin=by.origin, address=by.address, subject=subject, **detail)
         else:
             self._writer.append(AuditRow, _row(by, action, subject, detail))
+
+    def add_once(self, by: Actor, action: str, subject: str, since: float, **detail: Detail) -> None:
+        """Have a row added soon, unless the very same was since then (seconds since 1970), by another master perhaps.
+
+        The running master's alone.
+        """
+        row = _row(by, action, subject, detail)
+        same = [getattr(AuditRow, name) == row[name] for name in ("action", "subject", "detail")]
+        there_is = select(AuditRow.seq).where(AuditRow.time >= since, *same).limit(1)
+
+        def job(connection: Connection) -> bool:
+            if connection.execute(there_is).first() is None:
+                connection.execute(insert(AuditRow).values(row))
+            return False
+
+        if self._writer is not None:
+            self._writer.run(job)
 
 
 def add_entry(connection: Connection, by: Actor, action: str, subject: str | None = None, **detail: Detail) -> None:

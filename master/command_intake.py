@@ -12,8 +12,8 @@ from master.bus import EventBus
 from master.events import CommandChanged, OutputArrived
 from master.fleet import Fleet, WorkerState
 from master.ledger import Ledger
-from master.records import DESK_ORIGINS, Origin, OutputChunk
-from master.running import OFFLINE, UNKNOWN, RunningCommand, RunningTarget
+from master.records import DESK_ORIGINS, OFFLINE, UNKNOWN, Origin, OutputChunk
+from master.running import RunningCommand, RunningTarget
 
 # The broker tells at once; an audit that comes after the result of a quick command comes soon after.
 LATE_AUDIT_S = 60.0
@@ -53,7 +53,10 @@ class CommandIntake:
         """Enter a command object with an id that somebody published, to one worker or (None) to all."""
         opened = None
         with self._ledger.lock:
+            is_new_here = not self._ledger.holds(command.id)
             running = self._ledger.find(command.id)
+            if running is not None and is_new_here and not running.is_ended:
+                opened = running.record()  # another master's
             if running is None:
                 running = self._ad_hoc(command, received)
                 self._add_targets(running, worker_id, received)
@@ -129,9 +132,8 @@ class CommandIntake:
     def _note_unknown(self, command: str, command_id: str, worker_id: str | None) -> None:
         """Tell the audit of a command of which the broker does not say whose it is."""
         if self._audit is not None and not self._trusts_senders:
-            self._audit.add_soon(
-                Actor(None, "mqtt"), "command.mqtt", command_id, command=command, workers=[worker_id or ALL]
-            )
+            by, workers = Actor(None, "mqtt"), [worker_id or ALL]
+            self._ledger.note(self._audit, by, "command.mqtt", command_id, command=command, workers=workers)
 
     def _ad_hoc(self, command: Command, received: float) -> RunningCommand:
         by = command.by if self._trusts_senders else None

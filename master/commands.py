@@ -27,8 +27,8 @@ from master.events import CommandChanged
 from master.fleet import Fleet, Worker, WorkerState
 from master.ledger import Ledger
 from master.limits import limit_text
-from master.records import CommandRecord, Origin, OutputChunk
-from master.running import OFFLINE, RunningCommand
+from master.records import OFFLINE, CommandRecord, Origin, OutputChunk
+from master.running import RunningCommand
 from master.store.engine import StoreError
 
 logger = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ class CommandDesk:
         sent_to = [worker_id for worker_id, target in running.targets.items() if not target.record.is_ended]
         self._note("command.run", by, message.id, command=command, workers=list(running.targets), timeout_s=timeout_s)
         self._bus.publish(CommandChanged(self._ledger.open(running)))
+        self._ledger.settle(running)
         logger.info(
             "command sent",
             extra={"id": message.id, "by": by.principal.name, "workers": len(sent_to), "origin": by.origin},

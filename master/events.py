@@ -77,6 +77,13 @@ class HistoryProblemChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersProblemChanged:
+    """The masters that share the fleet cannot work together, for another reason than before, or can again (None)."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerLinkChanged:
     """The master's connection to the broker came, went, or has another problem."""
 
@@ -86,11 +93,17 @@ class BrokerLinkChanged:
 
 @dataclass(frozen=True, slots=True)
 class AlertChanged:
-    """An alert fires, is resolved, was acknowledged or (not) silenced, or its value has changed."""
+    """An alert fires, is resolved, was acknowledged or (not) silenced, or its value has changed.
+
+    `is_told`: another master that shares the fleet has found it.
+    """
 
     alert: Alert
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRulesChanged:
-    """Rules or silences are others than before."""
+    """Rules or silences are others than before; `is_told`: another master has changed them."""
+
+    is_told: bool = False

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from gpumon.messages import STATUS_ONLINE, Event, Info, Metrics, Status
 from master.bus import EventBus
 from master.events import ReadingsArrived, SampleArrived, WorkerChanged, WorkerEventArrived, WorkerRemoved
+from master.keeping import Keeps, keeps_all
 from master.store.fleet_store import KEPT_EVENTS, FleetStore
 from master.worker import Worker, WorkerState
 
@@ -20,6 +21,8 @@ __all__ = ["Fleet", "Worker", "WorkerState"]
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 # A redelivered event (QoS 1) comes soon after the first.
 _REPEATS_AMONG = 5
+# How long a worker may have had no keeper among several masters.
+_TAKEN_OVER_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
@@ -33,9 +36,16 @@ class _Entry:
 
 
 class Fleet:
-    """All workers. Safe to ask from any thread; what the workers say is taken in by one."""
+    """All workers. Safe to ask from any thread; what the workers say is taken in by one.
 
-    def __init__(self, store: FleetStore, bus: EventBus, clock: Callable[[], float] = time.time) -> None:
+    Samples that other masters hand on are taken in by another.
+    """
+
+    def __init__(
+        self, store: FleetStore, bus: EventBus, clock: Callable[[], float] = time.time, keeps: Keeps = keeps_all
+    ) -> None:
+        """Take which workers this master accounts for: of others nothing is written, and readings go no further."""
+        self._keeps = keeps
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -102,7 +112,7 @@ class Fleet:
 
     def take_sample(self, worker_id: str, metrics: Metrics, payload: bytes, received: float, *, retained: bool) -> bool:
         """Keep the sample if it is newer than the present one, and tell whether it was."""
-        if not retained:
+        if not retained and self._keeps(worker_id):
             self._bus.publish(ReadingsArrived(worker_id, metrics, received))
         with self._lock:
             entry = self._entry(worker_id)
@@ -123,7 +133,8 @@ class Fleet:
                 return
             entry.events.append((received, event))
             self._change(entry, replace(entry.worker, last_seen=received), received)
-        self._store.keep_event(worker_id, event, received)
+        if self._keeps(worker_id):
+            self._store.keep_event(worker_id, event, received)
         self._bus.publish(WorkerEventArrived(worker_id, event, received))
         self._bus.publish(WorkerChanged(worker_id))
 
@@ -163,7 +174,26 @@ class Fleet:
             workers = [self._entries[worker_id].worker for worker_id in self._unsaved]
             self._unsaved.clear()
         for worker in workers:
+            if self._keeps(worker.id):
+                self._store.keep_worker(worker)
+
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
+        """Have written how these workers are: another master writes it from now on."""
+        with self._lock:
+            workers = [self._entries[worker_id].worker for worker_id in self._unsaved if is_lost(worker_id)]
+            self._unsaved.difference_update([worker.id for worker in workers])
+        for worker in workers if not is_late else ():
             self._store.keep_worker(worker)
+
+    def take_over(self, is_gained: Keeps) -> None:
+        """Write how these workers are, and what happened to them lately, which their keeper may not have come to."""
+        since = self._clock() - _TAKEN_OVER_WITHIN_S
+        with self._lock:
+            gained = [entry for worker_id, entry in self._entries.items() if is_gained(worker_id)]
+            self._unsaved.update(entry.worker.id for entry in gained)
+            lately = [(entry.worker.id, *told) for entry in gained for told in entry.events if told[0] >= since]
+        for worker_id, received, event in lately:
+            self._store.keep_event(worker_id, event, received)
 
     def _entry(self, worker_id: str) -> _Entry:
         entry = self._entries.get(worker_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
@@ -34,7 +34,11 @@ _Seen = tuple[list[Principal], Mapping[str, Told]]
 class ForeignSync:
     """A thread that looks once a second whether the broker must be told something, and tells it."""
 
-    def __init__(self, access: ForeignAccess, store: Store, fleet: Fleet) -> None:
+    def __init__(
+        self, access: ForeignAccess, store: Store, fleet: Fleet, leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Take whether this is the one master that does so."""
+        self._leads = leads
         self._access = access
         self._store = store
         self._fleet = fleet
@@ -79,7 +83,7 @@ class ForeignSync:
             self._awake.clear()
             wait_s = LOOK_EACH_S
             try:
-                if self._is_outdated():
+                if self._leads() and self._is_outdated():
                     self.set_right()
             except GpumonError as error:
                 wait_s = RETRY_AFTER_S

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -37,6 +38,16 @@ _QOS = {channel: 0 if channel is Channel.METRICS else 1 for channel in Channel}
 _STATE = frozenset({Channel.STATUS, Channel.INFO, Channel.METRICS})
 
 
+class Feed(Protocol):
+    """How samples come in when other masters share the fleet."""
+
+    def attach(self, link: MqttLink, ingest: Ingest) -> None:
+        """Subscribe to samples over this link."""
+
+    def hand_on(self, worker_id: str, payload: bytes) -> None:
+        """Give a live sample to the other masters."""
+
+
 class _Carried(msgspec.Struct, frozen=True):
     id: CommandId | None = None
 
@@ -51,14 +62,20 @@ class Ingest:
         topics: Topics,
         clock: Callable[[], float] = time.time,
         passes_over: Callable[[str], bool] = lambda _worker_id: False,
+        *,
+        feed: Feed | None = None,
     ) -> None:
-        """Take what is in, except from workers that are to be passed over, since they were removed just now."""
+        """Take what is in, except from workers that are to be passed over, since they were removed just now.
+
+        `feed` is for samples that are shared with other masters.
+        """
         self.counters = IngestCounters()
         self._fleet = fleet
         self._commands = commands
         self._topics = topics
         self._clock = clock
         self._passes_over = passes_over
+        self._feed = feed
         self._due = OncePer(60.0)
         self._infos = Decoder(Info)
         self._samples = Decoder(Metrics)
@@ -80,9 +97,23 @@ class Ingest:
     def attach(self, link: MqttLink) -> None:
         """Subscribe, on this and every later connection of the link."""
         for channel in Channel:
-            link.subscribe(self._topics.every_worker(channel), _QOS[channel], partial(self._receive, channel))
+            topic_filter, handler = self._topics.every_worker(channel), partial(self._receive, channel)
+            if channel is Channel.METRICS and self._feed is not None:
+                link.handle(topic_filter, handler)
+                self._feed.attach(link, self)
+            else:
+                link.subscribe(topic_filter, _QOS[channel], handler)
         link.subscribe(self._topics.audit, 1, self._receive_audit)
         link.on_connected(self._fleet.link_connected)
+
+    def take_told(self, worker_id: str, payload: bytes) -> None:
+        """Take in a live sample that another master got from the broker, in the thread in which it comes."""
+        message = InboundMessage(self._topics.worker(worker_id, Channel.METRICS), payload, retained=False)
+        try:
+            if not self._passes_over(worker_id):
+                self._keep_sample(worker_id, message, self._clock())
+        except InvalidPayloadError as error:
+            self._reject(Channel.METRICS.value, worker_id, message.topic, error)
 
     def _receive(self, channel: Channel, message: InboundMessage) -> None:
         self.counters.received[channel.value] += 1
@@ -135,6 +166,11 @@ class Ingest:
         self._fleet.take_info(worker_id, self._infos.decode(message.payload), now, retained=message.retained)
 
     def _take_sample(self, worker_id: str, message: InboundMessage, now: float) -> None:
+        if self._feed is not None and not message.retained:
+            self._feed.hand_on(worker_id, message.payload)
+        self._keep_sample(worker_id, message, now)
+
+    def _keep_sample(self, worker_id: str, message: InboundMessage, now: float) -> None:
         metrics = self._samples.decode(message.payload)
         _check_utf8(message.payload)
         if not self._fleet.take_sample(worker_id, metrics, message.payload, now, retained=message.retained):

@@ -43,7 +43,9 @@ class JoinDesk:
     Constructing it does nothing.
     """
 
-    def __init__(self, keys: JoinKeys, audit: AuditTrail, topics: Topics) -> None:
+    def __init__(self, keys: JoinKeys, audit: AuditTrail, topics: Topics, *, is_shared: bool = False) -> None:
+        """Take whether other masters answer, too: then the broker gives each request to one of them."""
+        self._is_shared = is_shared
         self.counters = JoinCounters()
         self._keys = keys
         self._audit = audit
@@ -58,7 +60,9 @@ class JoinDesk:
     def attach(self, link: MqttLink) -> None:
         """Subscribe, on this and every later connection of the link, and answer over it."""
         self._link = link
-        link.subscribe(self._topics.every_join_request, 1, self._receive)
+        requests = self._topics.every_join_request
+        link.handle(requests, self._receive)
+        link.ask_for(self._topics.shared(requests) if self._is_shared else requests, 1)
 
     def start(self) -> None:
         """Begin to answer."""

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
-from master.audit import Actor, AuditTrail
+from master.audit import Actor, AuditTrail, Detail
 from master.bus import EventBus
 from master.events import CommandChanged
 from master.records import CommandRecord, OutputChunk
@@ -76,6 +76,17 @@ class Ledger:
             if command.is_ended:
                 self.changed(command)
             return record
+
+    def settle(self, command: RunningCommand) -> None:
+        """Be sure that whoever hears of a new command finds it; called before it is sent, without the lock."""
+
+    def note(self, audit: AuditTrail, by: Actor, action: str, command_id: str, **detail: Detail) -> None:
+        """Have something told in the audit that was heard of a command."""
+        audit.add_soon(by, action, command_id, **detail)
+
+    def holds(self, command_id: str) -> bool:
+        """Tell whether a command is in memory; the caller holds the lock."""
+        return command_id in self._running
 
     def find(self, command_id: str) -> RunningCommand | None:
         """Return a command that runs, or take it up again from the store; the caller holds the lock.

@@ -15,10 +15,12 @@ from gpumon.files import read_secret
 from gpumon.link import Credentials, InboundMessage, MqttLink, Will
 from gpumon.locks import FolderLock
 from gpumon.messages import STATUS_OFFLINE, STATUS_ONLINE
+from gpumon.queue_address import queue_address
 from gpumon.settings import Settings
 from gpumon.topics import Topics
 from master.accounts import AccountError, Accounts
 from master.alerts.desk import AlertDesk
+from master.alerts.shared_desk import SharedAlertDesk
 from master.audit import BY_ITSELF, Actor, AuditTrail
 from master.audit_reader import AuditReader
 from master.bus import EventBus
@@ -33,13 +35,19 @@ from master.history.history import History
 from master.ingest import Ingest
 from master.join_desk import JoinDesk
 from master.join_keys import JoinKeys
+from master.keeping import Keeps, keeps_all
 from master.last_uses import LastUses
 from master.ledger import Ledger
+from master.peers.leader import Presence
+from master.peers.others import Others
+from master.peers.peers import Parts, Peers
 from master.prepare import instance_of, prepare
 from master.removals import Removals
+from master.shared_ledger import SharedLedger
 from master.store.command_store import CommandStore
 from master.store.engine import Store, StoreError
 from master.store.fleet_store import FleetStore
+from master.store.installation import installation_id
 from master.store.writer import Writer
 from master.telling.telling import Telling
 from master.ticker import Ticker
@@ -51,6 +59,7 @@ __all__ = ["Master", "prepare"]
 logger = logging.getLogger(__name__)
 
 PRUNE_EACH_S = 3600.0
+HOLD_EACH_S = 10.0
 _DAY_S = 86_400.0
 
 
@@ -72,33 +81,39 @@ class Master:
         self.instance = ""
         self._settings = settings
         self._data = data
+        queue = queue_address(settings)
         self._way_in = (address, credentials, cafile)
         self._topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
         self._lock = FolderLock(data.root / ".master.lock")
         self._store = Store(data)
         self._writer = Writer(self._store)
+        self.peers = None if queue is None else Peers(queue, self._store, self._writer, self.bus, self._topics)
+        self._presence = Presence(self._store, shares=False)
+        keeps = keeps_all if self.peers is None else self.peers.keeps
+        others = None if self.peers is None else Others(self.peers)
         self._fleet_store = FleetStore(self._store, self._writer)
         self._command_store = CommandStore(self._store, self._writer)
         self.audit = AuditTrail(self._store, self._writer)
-        self._ledger = Ledger(self._command_store, self.bus, time.time, self.audit)
-        self.fleet = Fleet(self._fleet_store, self.bus)
+        ledger = Ledger if self.peers is None else SharedLedger
+        self._ledger = ledger(self._command_store, self.bus, time.time, self.audit)
+        self.fleet = Fleet(self._fleet_store, self.bus, keeps=keeps)
         self.commands = CommandDesk(self._ledger, self.fleet, self.bus, self._topics, self.audit)
         foreign = foreign_access(settings, address, credentials, cafile)
-        self._foreign = None if foreign is None else ForeignSync(foreign, self._store, self.fleet)
+        self._foreign = None if foreign is None else ForeignSync(foreign, self._store, self.fleet, self._leads)
         self.accounts = Accounts(self._store, foreign)
         self.last_uses = LastUses(self._writer)
         self.audit_reader = AuditReader(self._store)
-        self.history = History(self._store, self._writer, self.bus, settings.history)
-        self.usage = Usage(UsageStore(self._store, self._writer), self.bus, self.fleet.labels, settings.usage)
-        self.alerts = AlertDesk(
-            self._store,
-            self._writer,
-            self.bus,
-            self.fleet,
-            self._topics,
-            settings=settings.alerts,
-            is_listening=lambda: self.is_listening,
+        self.history = History(
+            self._store, self._writer, self.bus, settings.history, elsewhere=None if others is None else others.history
         )
+        self.usage = Usage(
+            UsageStore(self._store, self._writer),
+            self.bus,
+            self.fleet.labels,
+            settings.usage,
+            is_shared=self.peers is not None,
+        )
+        self.alerts = self._alert_desk(keeps, others)
         self.telling = Telling(
             self._store,
             self._writer,
@@ -107,14 +122,23 @@ class Master:
             audit=self.audit,
             settings=settings.alerts,
             page=page_address(settings) if settings.host is not None or settings.page.origins else None,
+            elsewhere=others,
         )
+        if others is not None:
+            others.answer_for(self.history, self.alerts, self.telling)
         embedded = settings.broker.url is None
         intake = CommandIntake(self._ledger, self.fleet, self.bus, self.audit, trusts_senders=embedded)
         self._removals = Removals(self._store, self.fleet, self._topics)
-        self._ingest = Ingest(self.fleet, intake, self._topics, passes_over=self._removals.covers)
+        feed = None if self.peers is None else self.peers.feed
+        self._ingest = Ingest(self.fleet, intake, self._topics, passes_over=self._removals.covers, feed=feed)
         self.join_keys = JoinKeys(self._store, foreign)
-        self.joining = JoinDesk(self.join_keys, self.audit, self._topics)
+        self.joining = JoinDesk(self.join_keys, self.audit, self._topics, is_shared=self.peers is not None)
         self._ticker = Ticker()
+        self._set_ticks()
+        self._link: MqttLink | None = None
+        self._told_link = (False, "")
+
+    def _set_ticks(self) -> None:
         self._ticker.every(1.0, lambda: self.fleet.tick(time.time()))
         self._ticker.every(1.0, lambda: self._ledger.tick(time.time()))
         self._ticker.every(1.0, lambda: self.history.tick(time.time()))
@@ -122,10 +146,17 @@ class Master:
         self._ticker.every(1.0, self.alerts.tick)
         self._ticker.every(1.0, self._watch_link)
         self._ticker.every(1.0, self._removals.look)
-        self._ticker.every(settings.master.save_interval_s, self.fleet.save)
+        self._ticker.every(self._settings.master.save_interval_s, self.fleet.save)
         self._ticker.every(PRUNE_EACH_S, self._prune)
-        self._link: MqttLink | None = None
-        self._told_link = (False, "")
+
+    def _alert_desk(self, keeps: Keeps, others: Others | None) -> AlertDesk:
+        parts = self._store, self._writer, self.bus, self.fleet, self._topics
+        settings = self._settings.alerts
+        if others is None:
+            return AlertDesk(*parts, settings=settings, is_listening=lambda: self.is_listening)
+        return SharedAlertDesk(
+            *parts, settings=settings, is_listening=lambda: self.is_listening, keeps=keeps, elsewhere=others
+        )
 
     @property
     def counters(self) -> IngestCounters:
@@ -164,6 +195,11 @@ class Master:
         """Why history is not being kept, None while it is."""
         return self.history.problem
 
+    @property
+    def peers_problem(self) -> str | None:
+        """Why the masters that share the fleet cannot work together, None while they can, or this one is alone."""
+        return None if self.peers is None else self.peers.problem
+
     def start(self) -> None:
         """Prepare the folder, load the last known fleet and begin to connect; the broker may come later.
 
@@ -188,6 +224,8 @@ class Master:
             self._foreign.stop()
         self.joining.stop()
         self.commands.attach(None)
+        if self.peers is not None:
+            self.peers.stop()
         link, self._link = self._link, None  # without it, the `offline` below is not contradicted
         if link is not None:
             link.publish(self._status_topic, STATUS_OFFLINE.encode(), qos=1, retain=True)
@@ -200,6 +238,7 @@ class Master:
         self.usage.stop()
         self._writer.stop()
         self.accounts.close()
+        self._presence.close()
         self._store.stop()
         self._lock.free()
 
@@ -224,15 +263,17 @@ class Master:
 
     def _start(self) -> None:
         self._store.start()
+        if self.peers is None and self._data.server is not None:
+            self._presence.check()
+            self._ticker.every(HOLD_EACH_S, self._presence.hold_or_tell)
         self.instance = instance_of(self._data)
         self.fleet.load()
         self._writer.start()
         self.history.start()
         self.alerts.start()
-        self.telling.start()
         self.usage.start()
         self._ledger.start()
-        self._prune()
+        self._start_what_is_done_once()
         self._link = self._new_link()
         self._removals.attach(self._link)
         self._removals.look()
@@ -241,10 +282,36 @@ class Master:
         self.joining.start()
         self.commands.attach(self._link)
         self.alerts.attach(self._link)
+        if self.peers is not None:
+            self.peers.attach(self._link)
         self._link.start()
         if self._foreign is not None:
             self._foreign.start()
         self._ticker.start()
+
+    def _start_what_is_done_once(self) -> None:
+        """Begin to tell people and to prune, or leave it to whichever master leads."""
+        if self.peers is None or not isinstance(self.alerts, SharedAlertDesk):
+            self.telling.start()
+            self._prune()
+            return
+        self.telling.check()
+        parts = Parts(
+            keeping=(self.fleet, self.history, self.usage, self.alerts),
+            alerts=self.alerts,
+            leads=self._begin_to_lead,
+            follows=self.telling.stop,
+        )
+        self.peers.start(self.instance, installation_id(self._store), parts)
+
+    def _leads(self) -> bool:
+        return self.peers is None or self.peers.leads
+
+    def _begin_to_lead(self) -> None:
+        self.telling.start()
+        self._prune_all()
+        if self._foreign is not None:
+            self._foreign.compare()
 
     def _new_link(self) -> MqttLink:
         address, credentials, cafile = self._way_in
@@ -282,6 +349,10 @@ class Master:
             self.bus.publish(BrokerLinkChanged(problem is None, problem))
 
     def _prune(self) -> None:
+        if self._leads():
+            self._prune_all()
+
+    def _prune_all(self) -> None:
         self._command_store.prune(time.time() - self._settings.master.command_days * _DAY_S)
         self._fleet_store.prune_events()
         self.history.prune(time.time())

@@ -11,12 +11,19 @@ TargetState = Literal["sent", "running", "finished", "timeout", "cancelled", "re
 Origin = Literal["page", "api", "cli", "mqtt"]
 
 UNFINISHED: frozenset[TargetState] = frozenset({"sent", "running"})
+OFFLINE = "worker is offline"
+UNKNOWN = "worker is not known here"
+# Problems of targets that have failed as far as the master knows; a result says otherwise.
+PRESUMED = frozenset({OFFLINE, UNKNOWN})
 # By these ways in, the desk itself sends: it knows the author and every target.
 DESK_ORIGINS: frozenset[Origin] = frozenset({"page", "api"})
 
 __all__ = [
     "DESK_ORIGINS",
+    "OFFLINE",
+    "PRESUMED",
     "UNFINISHED",
+    "UNKNOWN",
     "CommandRecord",
     "CommandState",
     "Origin",

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from gpumon.commands import MAX_OUTPUT_BYTES, CommandResult
 from master.output_buffer import OutputBuffer
-from master.records import CommandRecord, Origin, TargetRecord
+from master.records import PRESUMED, CommandRecord, Origin, TargetRecord
 from master.store.values import fits
 
 LOST_AFTER_S = 30.0
-OFFLINE = "worker is offline"
-UNKNOWN = "worker is not known here"
-PRESUMED = frozenset({OFFLINE, UNKNOWN})
 
 
 @dataclass(slots=True)

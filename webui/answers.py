@@ -14,12 +14,15 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from gpumon.errors import DOCS, GpumonError
 from master.commands import CannotSendError, NotAllowedError
 from master.dynamic_security import DynamicSecurityError
+from master.peers.questions import NoAnswerError
 from master.store.engine import StoreError
 from webui.throttle import BusyError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# What may go well in a moment.
+NOT_NOW = (CannotSendError, BusyError, DynamicSecurityError, NoAnswerError)
 
 TITLES = {
     400: "That cannot be used",
@@ -108,4 +111,4 @@ def status_and_text(error: GpumonError) -> tuple[int, str]:
         return 503, f"{nothing}the master's database does not answer now, its log says why"
     if isinstance(error, NotAllowedError):
         return 403, str(error)
-    return (503 if isinstance(error, CannotSendError | BusyError | DynamicSecurityError) else 422), str(error)
+    return (503 if isinstance(error, NOT_NOW) else 422), str(error)

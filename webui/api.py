@@ -66,6 +66,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     instance: str
     broker_problem: str | None
     history_problem: str | None
+    masters_problem: str | None
     most_viewers: int
     confirm_above: int
 
@@ -134,6 +135,7 @@ def session_info(who: Visitor) -> SessionInfo:
         instance=page.master.instance,
         broker_problem=page.master.link_problem,
         history_problem=page.master.history_problem,
+        masters_problem=page.master.peers_problem,
         most_viewers=page.most_viewers,
         confirm_above=page.settings.page.confirm_above,
     )

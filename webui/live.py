@@ -23,6 +23,7 @@ from master.events import (
     CommandChanged,
     HistoryProblemChanged,
     OutputArrived,
+    PeersProblemChanged,
     SampleArrived,
     WorkerChanged,
     WorkerEventArrived,
@@ -122,6 +123,7 @@ class Live:
             (AlertRulesChanged, self._rules_changed),
             (BrokerLinkChanged, self._link_changed),
             (HistoryProblemChanged, self._history_changed),
+            (PeersProblemChanged, self._peers_changed),
         ]
 
     def _row_changed(self, event: WorkerChanged) -> None:
@@ -157,6 +159,9 @@ class Live:
 
     def _history_changed(self, event: HistoryProblemChanged) -> None:
         self._rooms.emit_to_all("history_kept", {"problem": event.problem})
+
+    def _peers_changed(self, event: PeersProblemChanged) -> None:
+        self._rooms.emit_to_all("masters_shared", {"problem": event.problem})
 
 
 class LiveNamespace(flask_socketio.Namespace):  # type: ignore[misc]

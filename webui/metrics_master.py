@@ -18,6 +18,7 @@ from master.alerts.records import Severity
 from master.events import CommandChanged
 from master.ingest import AUDIT
 from master.master import Master
+from master.peers.peers import Peers
 from master.records import UNFINISHED, TargetState
 from master.worker import WorkerState
 from webui.metrics_workers import WorkerNow
@@ -76,6 +77,8 @@ class MasterCollector(Collector):
         yield from self._ingest()
         yield from self._problems()
         yield from self._activity()
+        if self._master.peers is not None:
+            yield from self._masters(self._master.peers)
 
     def _fleet(self) -> Iterator[Metric]:
         states = Counter(now.state for now in self._workers)
@@ -122,6 +125,23 @@ class MasterCollector(Collector):
         firing = Counter(alert.severity for alert in self._master.alerts.active())
         alerts = {severity.value: firing[severity] for severity in Severity}
         yield _gauge("gpumon_alerts_firing", "Alerts that fire, by severity.", alerts, "severity")
+
+    def _masters(self, peers: Peers) -> Iterator[Metric]:
+        online = len(peers.members)
+        yield GaugeMetricFamily("gpumon_masters_online", "Masters that share the fleet, this one too.", online)
+        problem = int(peers.problem is not None)
+        yield GaugeMetricFamily("gpumon_masters_problem", "1 while the masters cannot work together.", problem)
+        yield GaugeMetricFamily("gpumon_masters_leading", "1 while this master leads.", int(peers.leads))
+        samples = {
+            "handed on": peers.channel.sent_samples,
+            "taken": peers.feed.taken_samples,
+            "dropped": peers.channel.dropped_samples,
+        }
+        yield _counter("gpumon_masters_samples", "Samples that masters hand on to each other.", samples, "what")
+        missed = peers.channel.missed_batches
+        yield CounterMetricFamily(
+            "gpumon_masters_missed_messages", "Messages of other masters that did not come.", missed
+        )
 
 
 def master_text(collector: MasterCollector) -> str:

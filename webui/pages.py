@@ -81,11 +81,12 @@ def authority() -> Any:
 def health() -> Any:
     """Tell a supervisor that the page answers, and whether the master reaches its broker and its database."""
     master = context().master
-    return flask.jsonify(
-        {
-            "status": "ok",
-            "broker": "connected" if master.link_problem is None else "not connected",
-            "database": "written" if master.store_problem is None else "cannot be written",
-            "history": "kept" if master.history_problem is None else "not kept",
-        }
-    )
+    told: dict[str, Any] = {
+        "status": "ok",
+        "broker": "connected" if master.link_problem is None else "not connected",
+        "database": "written" if master.store_problem is None else "cannot be written",
+        "history": "kept" if master.history_problem is None else "not kept",
+    }
+    if master.peers is not None:
+        told["masters"] = {"online": len(master.peers.members), "problem": master.peers_problem and "see the log"}
+    return flask.jsonify(told)

@@ -31,6 +31,9 @@ BROKER_SETTINGS = (
 # What a subcommand takes that opens the database.
 DATABASE_SETTINGS = ("database.url", "database.password_file", "database.max_connections")
 
+# What a master takes that shares its fleet with others.
+PEERS_SETTINGS = ("socketio.queue", "socketio.queue_password_file", "socketio.queue_cafile")
+
 
 def data_folder(settings: Settings) -> DataFolder:
     """Return the data folder, made where it is not there yet, with the database that goes with it.

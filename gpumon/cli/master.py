@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from gpumon.address import page_address, page_has_tls
 from gpumon.cli.accounts import accounts_of
-from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, masters_way_in
+from gpumon.cli.connection import (
+    BROKER_SETTINGS,
+    DATABASE_SETTINGS,
+    PEERS_SETTINGS,
+    TLS_SETTINGS,
+    data_folder,
+    masters_way_in,
+)
 from gpumon.cli.join_line import check_can_join, join_line
 from gpumon.cli.reach import note_reach, reach_by
 from gpumon.datafolder import DataFolder
+from gpumon.errors import StartError
 from gpumon.files import ensure_secret, write_secret
+from gpumon.queue_address import queue_address
 from gpumon.settings import Settings
 from master.alerts.rulebook import rules_of_settings
 from master.join_keys import JoinKey
 from master.master import Master, prepare
+from master.store.engine import Store, StoreError
+from master.store.installation import session_key
 from webui.app import WebUi
 from webui.server import serve
 
@@ -40,6 +51,7 @@ SETTINGS = (
     "mqtt.base",
     *BROKER_SETTINGS,
     *DATABASE_SETTINGS,
+    *PEERS_SETTINGS,
     "master.save_interval_s",
     "master.command_days",
 )
@@ -59,15 +71,16 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
             "database.password_file"
         )
     rules_of_settings(settings.alerts.rules)  # so that a wrong one ends it before anything is served
+    shares_fleet = queue_address(settings) is not None
     address, credentials, cafile = masters_way_in(settings, data)
     certificate = _certificate(settings, data)
     tls = None if certificate is None else certificate.open()
     prepare(data)
     note_reach(settings, data)
     _show_first_login(settings, data, certificate)
-    session_key = ensure_secret(data.session_secret)
+    key = _shared_session_key(data) if shares_fleet else ensure_secret(data.session_secret)
     master = Master(settings, data, address, credentials, cafile)
-    page = WebUi(master, settings, session_key, partial(_join_line, settings, data))
+    page = WebUi(master, settings, key, partial(_join_line, settings, data))
     serve(
         page if certificate is None else _WithCertificate(page, certificate),
         settings.host or "127.0.0.1",
@@ -79,6 +92,17 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
         most_per_address=None if settings.page.insecure_http else settings.page.max_connections_per_address,
     )
     return 0
+
+
+def _shared_session_key(data: DataFolder) -> str:
+    """Return the key that all masters of the installation sign cookies with. Raises StartError."""
+    store = Store(data)
+    try:
+        return session_key(store)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    finally:
+        store.stop()
 
 
 def _join_line(settings: Settings, data: DataFolder, key: JoinKey | None, secret: str) -> str:

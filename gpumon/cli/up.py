@@ -10,11 +10,19 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from agent.identity import worker_id_of
-from gpumon.cli.connection import BROKER_SETTINGS, DATABASE_SETTINGS, TLS_SETTINGS, data_folder, stop_on_signals
+from gpumon.cli.connection import (
+    BROKER_SETTINGS,
+    DATABASE_SETTINGS,
+    PEERS_SETTINGS,
+    TLS_SETTINGS,
+    data_folder,
+    stop_on_signals,
+)
 from gpumon.cli.supervisor import Child, Supervisor, gpumon_command
 from gpumon.datafolder import DataFolder
 from gpumon.errors import SettingError, StartError
 from gpumon.files import ensure_secret
+from gpumon.queue_address import queue_address
 from gpumon.settings import Settings
 from gpumon.settings_sources import declarations
 
@@ -29,6 +37,7 @@ SETTINGS = (
     "mqtt.base",
     *BROKER_SETTINGS,
     *DATABASE_SETTINGS,
+    *PEERS_SETTINGS,
     "agent.worker_id",
     "agent.interval_s",
     "agent.source",
@@ -57,6 +66,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.demo is not None and not 1 <= arguments.demo <= MOST_DEMO_WORKERS:
         raise SettingError(f"--demo {arguments.demo} cannot be used: give a number from 1 to {MOST_DEMO_WORKERS}")
     _check_installed()
+    queue_address(settings)  # so that what is wrong with it is said once
     data = data_folder(settings)
     for secret in (data.master_secret, data.session_secret):
         ensure_secret(

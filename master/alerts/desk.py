@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gpumon.link import MqttLink
 from gpumon.settings import AlertSettings
 from gpumon.topics import Topics
 from master.alerts.actions import actions_for
-from master.alerts.alert_store import AlertStore
+from master.alerts.alert_store import AlertStore, KeptAlert
 from master.alerts.clock import Clocks
 from master.alerts.errors import AlertError, RuleError
 from master.alerts.findings import Findings
@@ -25,8 +25,10 @@ from master.audit import Actor, add_entry
 from master.bus import EventBus
 from master.events import AlertChanged, AlertRulesChanged, SampleArrived, WorkerEventArrived, WorkerRemoved
 from master.fleet import Fleet
+from master.keeping import Keeps, keeps_all
 from master.store.engine import Store
 from master.store.writer import Writer
+from master.worker import Worker
 
 __all__ = ["AlertDesk", "AlertError", "RuleError"]
 
@@ -55,6 +57,7 @@ class AlertDesk:
         settings: AlertSettings,
         is_listening: Callable[[], bool],
         clocks: Clocks | None = None,
+        keeps: Keeps = keeps_all,
     ) -> None:
         self._clocks = clocks or Clocks()
         self._store = store
@@ -67,7 +70,7 @@ class AlertDesk:
         self._silences = Silences(store, writer)
         self._findings = Findings(self._kept, self._clocks, fleet.worker)
         self._watches = Watches(self._findings, self._clocks.now, settings.events_end_after_s)
-        self._publication = Publication(topics, self._clocks, self._firing_of, self._is_watched)
+        self._publication = Publication(topics, self._clocks, self._firing_of, self._is_watched, keeps)
         self._silenced: set[str] = set()
         self._looked_at = float("-inf")
         self._lock = threading.Lock()
@@ -81,19 +84,14 @@ class AlertDesk:
         self._book.check_settings()
         self._book.load()
         self._silences.load(self._clocks.wall())
-        workers = self._fleet.workers()
-        for worker in workers:
-            self._watches.remember(worker)
-        take_up(self._kept.open_alerts(), workers, self._watches, self._findings, self._clocks)
-        self._watches.use(self._book.rules())
-        self._silenced = {alert.id for alert in self.active() if alert.silenced}
+        self._begin()
         self._bus.subscribe(SampleArrived, self._take_sample)
         self._bus.subscribe(WorkerEventArrived, self._take_event)
         self._bus.subscribe(WorkerRemoved, self._forget)
 
     def attach(self, link: MqttLink) -> None:
         """Publish alerts over this link."""
-        self._publication.attach(link, self.active)
+        self._publication.attach(link, self._found)
 
     def stop(self) -> None:
         """Listen no more; safe to call twice. What is pending and firing is kept, and goes on at the next start."""
@@ -104,18 +102,14 @@ class AlertDesk:
 
     def tick(self) -> None:
         """Look at the clock, and tell what has been found; called about once a second."""
-        workers = self._fleet.workers()
+        workers = self._judged()
         with self._lock:
             self._watches.tick(workers, is_listening=self._is_listening(), moment_of=self._clocks.moment_of)
             now = self._clocks.now()
             if now - self._looked_at >= LOOK_EACH_S:
                 self._looked_at = now
                 self._look()
-            found = [self._shown(alert) for alert in self._findings.to_tell()]
-            self._silenced.update(alert.id for alert in found if alert.silenced and alert.is_firing)
-        for alert in found:
-            self._bus.publish(AlertChanged(alert))
-            self._publication.tell(alert)
+        self._tell()
 
     def prune(self) -> None:
         """Delete what is kept longer than set; called about once an hour."""
@@ -125,9 +119,7 @@ class AlertDesk:
 
     def active(self) -> list[Alert]:
         """Return what fires, the gravest before the others, then the newest."""
-        with self._lock:
-            alerts = [self._shown(subject.alert) for _, subject in self._findings.firing.values() if subject.alert]
-        return sorted(alerts, key=lambda alert: (_GRAVITY[alert.severity], -alert.since, alert.id))
+        return sorted(self._all_firing(), key=lambda alert: (_GRAVITY[alert.severity], -alert.since, alert.id))
 
     def alert(self, alert_id: str) -> Alert | None:
         """Return an alert, None where there never was one, or it is over for too long. Raises StoreError."""
@@ -266,6 +258,40 @@ class AlertDesk:
             return []
         return actions_for(alert, rule, self._fleet.worker(alert.worker_id), self._clocks.wall())
 
+    def _begin(self) -> None:
+        with self._lock:
+            self._go_on(self._fleet.workers(), self._kept.open_alerts())
+
+    def _go_on(self, workers: Sequence[Worker], kept: Iterable[KeptAlert]) -> None:
+        """Go on with these workers, and what was kept of their alerts; whoever calls holds the lock."""
+        for worker in workers:
+            self._watches.remember(worker)
+        take_up(kept, workers, self._watches, self._findings, self._clocks)
+        self._watches.use(self._book.rules())
+        shown = [self._shown(subject.alert) for _, subject in self._findings.firing.values() if subject.alert]
+        self._silenced = {alert.id for alert in shown if alert.silenced}
+
+    def _judged(self) -> Sequence[Worker]:
+        """Return the workers that are judged here."""
+        return self._fleet.workers()
+
+    def _found(self) -> list[Alert]:
+        """Return what was found here and fires."""
+        with self._lock:
+            return [self._shown(subject.alert) for _, subject in self._findings.firing.values() if subject.alert]
+
+    def _all_firing(self) -> list[Alert]:
+        return self._found()
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """Tell what was found; at once: also what is not written yet."""
+        with self._lock:
+            found = [self._shown(alert) for alert in self._findings.to_tell(at_once=at_once)]
+            self._silenced.update(alert.id for alert in found if alert.silenced and alert.is_firing)
+        for alert in found:
+            self._bus.publish(AlertChanged(alert))
+            self._publication.tell(alert)
+
     def _take_sample(self, event: SampleArrived) -> None:
         worker = self._fleet.worker(event.worker_id)
         if worker is not None and worker.metrics is not None:
@@ -289,14 +315,17 @@ class AlertDesk:
         self._watches.forget_unknown({worker.id for worker in self._fleet.workers()})
         self._watches.end_old()
         self._findings.refresh(self._book.rule)
+        self._keep_pending()
+        self._findings.settle()
+        self._silences.let_go(self._clocks.wall())
+        self._note_silenced()
+
+    def _keep_pending(self) -> None:
         for watch in self._watches.workers.values():
             for subject in watch.each():
                 rule = self._book.rule(subject.rule)
                 if rule is not None:
                     self._findings.keep_pending(watch, rule, subject)
-        self._findings.settle()
-        self._silences.let_go(self._clocks.wall())
-        self._note_silenced()
 
     def _note_silenced(self) -> None:
         """Have told what is silenced by now and was not, and the other way round."""

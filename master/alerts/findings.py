@@ -110,12 +110,12 @@ class Findings:
         dropped, self._dropped = self._dropped, []
         self._store.drop(dropped)
 
-    def to_tell(self) -> Iterator[Alert]:
-        """Yield what is to be told now, in the order in which it happened."""
+    def to_tell(self, *, at_once: bool = False) -> Iterator[Alert]:
+        """Yield what is to be told now, in the order in which it happened; at once: what is not kept yet, too."""
         now = self._clocks.now()
         while self._to_tell:
             number, at_latest, alert = self._to_tell[0]
-            if not self._store.has_stored(number) and now < at_latest:
+            if not at_once and not self._store.has_stored(number) and now < at_latest:
                 return
             self._to_tell.popleft()
             yield alert

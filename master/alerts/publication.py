@@ -12,6 +12,7 @@ from gpumon.messages import AlertMessage, Decoder, encode
 from gpumon.topics import Topics
 from master.alerts.clock import Clocks
 from master.alerts.records import Alert
+from master.keeping import Keeps, keeps_all
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ class Publication:
         clocks: Clocks,
         firing_of: Callable[[str, str], list[Alert]],
         is_watched: Callable[[str, str], bool],
+        keeps: Keeps = keeps_all,
     ) -> None:
+        self._keeps = keeps
         self._topics = topics
         self._clocks = clocks
         self._firing_of = firing_of
@@ -58,6 +61,17 @@ class Publication:
     def tell(self, alert: Alert) -> None:
         """Publish that an alert is another than before."""
         self._publish(alert.worker_id, alert.rule, alert, is_forced=False)
+
+    def compare_again(self) -> None:
+        """Set right what the broker has kept, of workers that another master has published about until now."""
+        if self._link is not None:
+            self._link.ask_for(self._topics.every_alert, 1)
+
+    def let_go(self, is_lost: Keeps) -> None:
+        """Leave it to another master to publish about these workers."""
+        with self._lock:
+            for key in [key for key in self._told if is_lost(key[0])]:
+                del self._told[key]
 
     def clear_worker(self, worker_id: str) -> None:
         """Clear what is retained of a worker."""
@@ -114,7 +128,7 @@ class Publication:
         except InvalidTopicError:
             return
         key = (worker_id, rule)
-        if self._firing_of(worker_id, rule):
+        if not self._keeps(worker_id) or self._firing_of(worker_id, rule):
             return
         if not self._is_watched(worker_id, rule):
             self._clear(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gpumon.messages import Event
 from master.alerts.alert_store import KeptAlert
 from master.alerts.clock import Clocks
 from master.alerts.findings import Findings
@@ -11,6 +12,11 @@ from master.alerts.subjects import Subject
 from master.alerts.watch import Watch
 from master.alerts.watches import Watches
 from master.worker import Worker
+
+# How long a worker may have had no keeper among several masters.
+UNJUDGED_WITHIN_S = 15.0
+# Between two masters' clocks, and until one of them has judged.
+_SAME_MOMENT_S = 1.0
 
 
 def take_up(
@@ -39,6 +45,18 @@ def take_up(
         watch.add(subject)
         if subject.alert is not None:
             findings.take_up(watch, subject)
+
+
+def unjudged(
+    events: Iterable[tuple[float, Event]], worker_id: str, kept: Iterable[KeptAlert], now: float
+) -> list[Event]:
+    """Return what happened to a worker just before it was taken over from another master, and that one has not judged.
+
+    An event that it has judged shows in an alert that is as new. XIDs and ECC errors alone are judged by events.
+    """
+    lasts = [item.alert.last for item in kept if item.alert.worker_id == worker_id and item.alert.last is not None]
+    lately = [(at, event) for at, event in events if at >= now - UNJUDGED_WITHIN_S]
+    return [event for at, event in lately if not any(last >= at - _SAME_MOMENT_S for last in lasts)]
 
 
 def _give_up(watch: Watch, subject: Subject, findings: Findings) -> None:

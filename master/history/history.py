@@ -24,6 +24,7 @@ from master.history.resolutions import FOLDED_S, HOURS, RESOLUTIONS, Resolution,
 from master.history.rolled_query import rolled_answer, span_of
 from master.history.rollup import MINUTE_S, OpenMinutes
 from master.history.store import HistoryStore, Kept
+from master.keeping import Keeps, keeps_all
 from master.store.engine import Store
 from master.store.writer import Writer
 
@@ -48,8 +49,15 @@ class History:
         bus: EventBus,
         settings: HistorySettings,
         clock: Callable[[], float] = time.time,
+        *,
+        elsewhere: Callable[[Question], Answer | None] | None = None,
     ) -> None:
+        """Take what asks the master that keeps a worker, where several share the fleet; None where there is none.
+
+        It answers None where this master keeps the worker itself, or the other does not answer.
+        """
         self.repeated_samples = 0
+        self._elsewhere = elsewhere
         self.late_samples = 0
         self._store = HistoryStore(store, writer)
         self._writer = writer
@@ -86,10 +94,8 @@ class History:
 
     def start(self) -> None:
         """Go on with the minutes that a stop has cut short, and listen. Raises StoreError."""
-        now = self._clock()
-        since = int(now // MINUTE_S - 1) * MINUTE_S
-        for worker_id, start, cards in self._store.minutes_since(since):
-            self._open.load(worker_id, start, cards)
+        if self._elsewhere is None:
+            self.take_over(keeps_all)
         self._bus.subscribe(ReadingsArrived, self._take)
         self._bus.subscribe(WorkerRemoved, self._forget)
 
@@ -98,6 +104,22 @@ class History:
         self._bus.unsubscribe(ReadingsArrived, self._take)
         self._bus.unsubscribe(WorkerRemoved, self._forget)
         self._keep_changed(self._clock(), running_too=True)
+
+    def take_over(self, is_gained: Keeps) -> None:
+        """Go on with the open minutes of these workers. Raises StoreError."""
+        since = int(self._clock() // MINUTE_S - 1) * MINUTE_S
+        kept = [minute for minute in self._store.minutes_since(since) if is_gained(minute[0])]
+        with self._lock:
+            for worker_id, start, cards in kept:
+                self._open.load(worker_id, start, cards)
+
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
+        """Keep the running minute of these workers as far as it has come, and let go of it, and of their samples."""
+        if not is_late:
+            self._keep_changed(self._clock(), running_too=True)
+        with self._lock:
+            for worker_id in [name for name in self._clocks.keys() | self._cards.keys() if is_lost(name)]:
+                self._let_go(worker_id)
 
     def tick(self, now: float) -> None:
         """Keep minutes that are over, let go of what is too old, fold; called about once a second."""
@@ -117,6 +139,11 @@ class History:
 
     def ask(self, question: Question) -> Answer:
         """Return a card's or host's history. Raises StoreError."""
+        told = self._elsewhere(question) if self._elsewhere is not None else None
+        return told if told is not None else self.ask_here(question)
+
+    def ask_here(self, question: Question) -> Answer:
+        """Answer with what this master and the database have. Raises StoreError."""
         now = self._clock()
         question = self._clipped(question, now)
         resolution = self._resolution(question, now)
@@ -248,11 +275,14 @@ class History:
 
     def _forget(self, event: WorkerRemoved) -> None:
         with self._lock:
-            self._raw.forget(event.worker_id)
-            self._open.forget(event.worker_id)
-            self._clocks.pop(event.worker_id, None)
-            self._cards.pop(event.worker_id, None)
+            self._let_go(event.worker_id)
         self._store.forget(event.worker_id)
+
+    def _let_go(self, worker_id: str) -> None:
+        self._raw.forget(worker_id)
+        self._open.forget(worker_id)
+        self._clocks.pop(worker_id, None)
+        self._cards.pop(worker_id, None)
 
     def _forget_old_cards(self, now: float) -> None:
         for worker_id, seen in list(self._cards.items()):

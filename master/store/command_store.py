@@ -28,6 +28,10 @@ class CommandStore:
         """Tell whether what got this number has been written."""
         return self._writer.has_stored(number)
 
+    def wait_stored(self, number: int, timeout_s: float) -> bool:
+        """Wait until what got this number has been written; False where it was not within `timeout_s`."""
+        return self._writer.wait_stored(number, timeout_s)
+
     def keep_command(self, record: CommandRecord, ended: float | None) -> int:
         """Keep the command without its targets; `ended` is None while it runs."""
         return self._writer.put(
@@ -71,6 +75,10 @@ class CommandStore:
         """Return a command, None where there is none. Raises StoreError."""
         found = self._records(_commands().where(CommandRow.id == command_id))
         return found[0] if found else None
+
+    def get_each(self, command_ids: Sequence[str]) -> list[CommandRecord]:
+        """Return those of these commands that there are. Raises StoreError."""
+        return self._records(_commands().where(CommandRow.id.in_(command_ids)))
 
     def unfinished(self) -> list[CommandRecord]:
         """Return all commands that have not ended, oldest first. Raises StoreError."""

@@ -6,6 +6,7 @@ What the two do differently is in `engine_sqlite` and `engine_postgres`; stateme
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
 from master.store.engine_postgres import DatabasePasswordError, PostgresDatabase
 from master.store.engine_sqlite import SqliteDatabase
+from master.store.guards import condition_of, values_of
 from master.store.transactions import reading, writing
 
 __all__ = [
@@ -91,11 +93,15 @@ def _without_transactions(engine: Engine) -> Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
+@functools.cache  # making one takes longer than running it
 def upsert(dialect: str, table: Table) -> Any:
-    """Return an INSERT whose rows replace those of the same primary key."""
+    """Return an INSERT whose rows replace those of the same primary key, as far as those give way."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    rest = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest)
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_=values_of(table, insert.excluded),
+        where=condition_of(table, insert.excluded),
+    )
 
 
 def give_space_back(connection: Connection, pages: int) -> None:

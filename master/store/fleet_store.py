@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -67,7 +67,7 @@ class FleetStore:
         self._writer.put(
             EventRow,
             {
-                "id": uuid.uuid4().hex,
+                "id": _event_id(worker_id, event),
                 "worker_id": worker_id,
                 "received": received,
                 "time": event.time,
@@ -97,6 +97,11 @@ class FleetStore:
             return connection.execute(delete(EventRow).where(EventRow.id.in_(old))).rowcount == _PRUNED_AT_ONCE
 
         self._writer.run(job)
+
+
+def _event_id(worker_id: str, event: Event) -> str:
+    """Return the same id for the same event, so that two masters that both keep it keep one."""
+    return blake2b(b"%b %b" % (worker_id.encode(), encode(event)), digest_size=16).hexdigest()
 
 
 def _numbered_events() -> Any:

@@ -330,6 +330,15 @@ class UsageUserRow(Base):
     seen: Mapped[int]
 
 
+class InstallationRow(Base):
+    """What several masters of one installation must have in common."""
+
+    __tablename__ = "installation"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
 def table_of(model: type[Base]) -> Table:
     """Return the model's table, for statements without the ORM."""
     table = model.__table__

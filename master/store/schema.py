@@ -10,7 +10,7 @@ from gpumon.errors import StartError
 from master.store.engine import DATABASE_ERRORS, Database, reading
 
 # The revision of the newest migration in `master/store/migrations/versions`.
-NEWEST = "0005"
+NEWEST = "0006"
 
 
 def migrate(database: Database) -> None:

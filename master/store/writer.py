@@ -120,6 +120,11 @@ class Writer:
         """Tell whether the row that `put` gave this number for has been written (or dropped as unusable)."""
         return self._stored >= number
 
+    def wait_stored(self, number: int, timeout_s: float) -> bool:
+        """Wait until `has_stored`; False where it was not within `timeout_s`."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._stored >= number, timeout_s)
+
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything put so far is written; False where it was not within `timeout_s`."""
         with self._condition:

@@ -68,6 +68,16 @@ class ChannelView:
     waiting: int
 
 
+class Elsewhere(Protocol):
+    """How the master is asked that tells people, where several share a fleet. Both methods raise GpumonError."""
+
+    def channels(self) -> list[ChannelView] | None:
+        """Return its channels, None where this master tells people itself."""
+
+    def try_channel(self, name: str, by: Actor) -> str | None:
+        """Have it send a test message, and return what was wrong."""
+
+
 class Telling:
     """Who is told of alerts, and how; safe to ask from any thread. Constructing it does nothing.
 
@@ -87,7 +97,10 @@ class Telling:
         page: str | None = None,
         clock: Callable[[], float] = time.time,
         courier: Courier | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """Take who is asked about the channels while another master tells people, None where this one always does."""
+        self._elsewhere = elsewhere
         self._bus = bus
         self._alerts = alerts
         self._audit = audit
@@ -100,6 +113,14 @@ class Telling:
         self._quiet_hours: QuietHours | None = None
         self._testing: set[str] = set()
         self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """See that the channels can be used. Raises SettingError."""
+        self._quiet_hours = _quiet_hours(self._settings.quiet_hours)
+        channels = read_channels(self._settings.channels)
+        if channels:
+            self._courier.start()
+            self._check(channels)
 
     def start(self) -> None:
         """Check the channels, go on with what was to be told, and listen.
@@ -140,6 +161,11 @@ class Telling:
 
     def channels(self) -> list[ChannelView]:
         """Return the channels as they are shown, in the order of the settings."""
+        told = self._elsewhere.channels() if self._elsewhere is not None else None
+        return self.channels_here() if told is None else told
+
+    def channels_here(self) -> list[ChannelView]:
+        """Return the channels by which this master tells people."""
         return [_view(runner) for runner in self._runners.values()]
 
     def test(self, name: str, by: Actor) -> str | None:
@@ -147,6 +173,12 @@ class Telling:
 
         Takes up to 15 s. Raises AlertError: where there is no such channel, or it is being tested already.
         """
+        if self._elsewhere is not None and self._elsewhere.channels() is not None:
+            return self._elsewhere.try_channel(name, by)
+        return self.test_here(name, by)
+
+    def test_here(self, name: str, by: Actor) -> str | None:
+        """Send a test message from this master."""
         runner = self._runners.get(name)
         if runner is None:
             known = ", ".join(self._runners) or "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from master.usage.amounts import Amounts, add, nothing
@@ -81,6 +81,12 @@ class Book:
         """Go on with what was kept of an hour before it was over."""
         worker = self._hours.setdefault(hour, {}).setdefault(at.worker_id, WorkerHour({}, set()))
         add(worker.lines.setdefault((at, user), nothing()), amounts)
+
+    def let_go(self, is_lost: Callable[[str], bool]) -> None:
+        """Let go of what these workers have in the open hours."""
+        for workers in self._hours.values():
+            for worker_id in [name for name in workers if is_lost(name)]:
+                del workers[worker_id]
 
     def take_changed(self) -> Iterator[tuple[int, Place, str, Amounts]]:
         """Give the lines that have to be kept."""

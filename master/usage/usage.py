@@ -11,6 +11,7 @@ from gpumon.log import OncePer
 from gpumon.settings import UsageSettings
 from master.bus import EventBus
 from master.events import ReadingsArrived, WorkerRemoved
+from master.keeping import Keeps, keeps_all
 from master.usage.amounts import Amounts
 from master.usage.book import HOUR_S, KEPT_OPEN_S, Book
 from master.usage.names import NOBODY, Place, place
@@ -51,8 +52,14 @@ class Usage:
         labels_of: Callable[[str], Labels],
         settings: UsageSettings,
         clock: Callable[[], float] = time.time,
+        *,
+        is_shared: bool = False,
     ) -> None:
-        """Take what tells a worker's present labels."""
+        """Take what tells a worker's present labels, and whether other masters add up some workers' usage.
+
+        What those have of the present minute is not known here, so that answers are of the last whole one then.
+        """
+        self._is_shared = is_shared
         self.prices = Prices(settings.price_per_gpu_hour, settings.price_per_kwh, settings.currency)
         self._store = kept
         self._bus = bus
@@ -75,9 +82,8 @@ class Usage:
 
     def start(self) -> None:
         """Go on with the hours that a stop has cut short, and listen. Raises StoreError."""
-        now = self._clock()
-        for hour, at, user, amounts in self._store.hours_since(int((now - KEPT_OPEN_S) // HOUR_S) * HOUR_S):
-            self._book.load(hour, at, user, amounts)
+        if not self._is_shared:
+            self.take_over(keeps_all)
         self._bus.subscribe(ReadingsArrived, self._take)
         self._bus.subscribe(WorkerRemoved, self._forget)
 
@@ -86,6 +92,23 @@ class Usage:
         self._bus.unsubscribe(ReadingsArrived, self._take)
         self._bus.unsubscribe(WorkerRemoved, self._forget)
         self._keep()
+
+    def take_over(self, is_gained: Keeps) -> None:
+        """Go on with the open hours of these workers. Raises StoreError."""
+        kept = self._store.hours_since(int((self._clock() - KEPT_OPEN_S) // HOUR_S) * HOUR_S)
+        with self._lock:
+            for hour, at, user, amounts in kept:
+                if is_gained(at.worker_id):
+                    self._book.load(hour, at, user, amounts)
+
+    def release(self, is_lost: Keeps, *, is_late: bool) -> None:
+        """Keep what these workers have in the open hours, and let go of it."""
+        if not is_late:
+            self._keep()
+        with self._lock:
+            self._book.let_go(is_lost)
+            for worker_id in [name for name in self._workers if is_lost(name)]:
+                del self._workers[worker_id]
 
     def tick(self, now: float) -> None:
         """Keep what has changed when a minute is over, and let go of what is done; called about once a second."""
@@ -115,7 +138,7 @@ class Usage:
     def ask_each(self, ranges: Sequence[tuple[float, float]], by: By, only: Filter) -> Iterator[Groups]:
         """Answer for each of these ranges, one after the other. Raises StoreError."""
         with self._lock:
-            open_hours = self._book.hours
+            open_hours = frozenset[int]() if self._is_shared else self._book.hours
             lines = self._book.lines(min(start for start, _ in ranges), max(end for _, end in ranges))
         first_hour, made_until = self._store.reach()
         if open_hours:
@@ -126,7 +149,7 @@ class Usage:
             for piece in pieces(start, end, first_hour, made_until):
                 asked.stored(groups, piece, open_hours)
             groups = {name: group for name, group in groups.items() if group.seconds > LITTLE_S}
-            for hour, at, user, amounts in lines:
+            for hour, at, user, amounts in lines if not self._is_shared else ():
                 if start <= hour < end and only.covers(at) and only.user in (None, user):
                     _into(groups, by.name(at, user), user == NOBODY, amounts)
             yield groups

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -29,6 +32,19 @@ class PageClient:
         answer.raise_for_status()
         return answer.json()
 
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Have the API change something at `path`, and return its answer."""
+        headers = {"X-CSRFToken": self.get("session")["csrf"]}
+        answer = self._session.request(method, f"{self._page}/api/v1/{path}", json=body, headers=headers, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def at(self, page: str) -> PageClient:
+        """Return the same browser, sent to another address of the same page by what stands before it."""
+        other = copy.copy(self)
+        other._page = page
+        return other
+
     def workers(self) -> list[dict[str, Any]]:
         """Return every worker's row."""
         rows: list[dict[str, Any]] = self.get("workers")["rows"]
@@ -52,6 +68,20 @@ class PageClient:
         """Return a command with its targets."""
         command: dict[str, Any] = self.get(f"commands/{command_id}")["command"]
         return command
+
+    @contextlib.contextmanager
+    def watching(self, topic: str, event: str) -> Iterator[list[Any]]:
+        """Watch a topic live, and give what the page pushes about it."""
+        told: list[Any] = []
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)
+        client = socketio.Client(http_session=self._session)
+        client.on(event, told.append)
+        client.connect(self._page, headers={"Cookie": cookies}, transports=["websocket"])
+        try:
+            client.call("watch", topic, timeout=10)
+            yield told
+        finally:
+            client.disconnect()
 
     def _asked(self, event: str, data: object) -> dict[str, Any]:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._session.cookies)

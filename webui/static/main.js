@@ -14,7 +14,12 @@ import { update } from "./lib/store.js";
 const root = document.getElementById("page");
 const session = JSON.parse(root.dataset.session);
 
-update({ session, brokerProblem: session.broker_problem, historyProblem: session.history_problem });
+update({
+  session,
+  brokerProblem: session.broker_problem,
+  historyProblem: session.history_problem,
+  mastersProblem: session.masters_problem,
+});
 startRouter();
 startFleetView();
 startFleet();

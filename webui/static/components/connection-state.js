@@ -22,6 +22,7 @@ export function ConnectionBanner() {
   const { phase, message, heard } = useStore((state) => state.connection);
   const problem = useStore((state) => state.brokerProblem);
   const historyProblem = useStore((state) => state.historyProblem);
+  const mastersProblem = useStore((state) => state.mastersProblem);
   if (phase === "refused") {
     return html`<div class="banner" role="alert"><strong>Not live:</strong> ${message}. <${SinceHeard} heard=${heard} /></div>`;
   }
@@ -32,6 +33,9 @@ export function ConnectionBanner() {
   }
   if (problem !== null) {
     return html`<div class="banner" role="alert"><strong>No new readings:</strong> the master says: ${problem}</div>`;
+  }
+  if (mastersProblem !== null) {
+    return html`<div class="banner" role="alert"><strong>Masters apart:</strong> ${mastersProblem}</div>`;
   }
   if (historyProblem !== null) {
     return html`<div class="banner" role="alert"><strong>No history:</strong> ${historyProblem}</div>`;

@@ -98,5 +98,6 @@ export function startLive() {
   });
   socket.on("broker_link", ({ problem }) => update({ brokerProblem: problem }));
   socket.on("history_kept", ({ problem }) => update({ historyProblem: problem }));
+  socket.on("masters_shared", ({ problem }) => update({ mastersProblem: problem }));
   socket.connect();
 }

@@ -11,6 +11,7 @@ export const state = {
   connection: { phase: "connecting", message: null, heard: Date.now() },
   brokerProblem: null,
   historyProblem: null,
+  mastersProblem: null,
   fleet: { loaded: false, rows: new Map() },
   // What of the fleet is shown, and how: lib/fleet_view.js keeps it in the address and the browser.
   search: "",
