@@ -1,7 +1,8 @@
 """Somebody who looks at gpu-hot's hub over its WebSocket, as its page does: `python -m bench.peers.hub_viewer URL`.
 
 It notes how long after a node said something each message that shows it for the first time had arrived. It prints one
-JSON object a line: `watching` after the first message, then after the line `stop` on its standard input `stopped`.
+JSON object a line: `watching` after the first message, for each line `nodes` on its standard input how many are there
+and how much text has come so far, then after the line `stop` `stopped`.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ def main() -> int:
         print(json.dumps({"event": "watching"}), flush=True)
         for line in sys.stdin:
             if line.strip() == "nodes":
-                print(json.dumps({"event": "nodes", "nodes": viewer.nodes}), flush=True)
+                told = {"nodes": viewer.nodes, "text_bytes": viewer.text_bytes}
+                print(json.dumps({"event": "nodes", **told}), flush=True)
             else:
                 break
-        facts = {"samples": viewer.samples, "text_bytes": viewer.text_bytes, "messages": viewer.messages}
-        print(json.dumps({"event": "stopped", **facts}), flush=True)
+        print(json.dumps({"event": "stopped", "samples": viewer.samples}), flush=True)
     return 0
 
 

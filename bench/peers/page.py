@@ -78,26 +78,28 @@ def _hub() -> HubRun:
         url = f"ws://127.0.0.1:{gpu_hot.port}/socket.io/"
         viewer = Helper(children, "viewer", [sys.executable, "-m", "bench.peers.hub_viewer", url])
         viewer.hear("watching", HEAR_TIMEOUT_S)
-        wait_until(lambda: _nodes(viewer) == NODES, "the hub has all nodes", HEAR_TIMEOUT_S)
+        wait_until(lambda: _told(viewer)[0] == NODES, "the hub has all nodes", HEAR_TIMEOUT_S)
         time.sleep(5)
         meter = Meter({**pids, "viewer": viewer.process.pid})
+        _, text_before = _told(viewer)
         meter.start()
         begin = time.time()
         time.sleep(SECONDS)
         end = time.time()
         costs = meter.stop()
+        text_bytes = _told(viewer)[1] - text_before
         time.sleep(2)
         viewer.tell("stop")
         seen = viewer.hear("stopped", HEAR_TIMEOUT_S)
     latencies_s = sorted(age for sent, age in seen["samples"] if begin <= sent < end) or [float("inf")]
-    text_bytes_per_s = seen["text_bytes"] / seen["messages"] * 2  # it sends twice a second
-    return HubRun(latencies_s, costs, text_bytes_per_s, meter.others_cpu_percent)
+    return HubRun(latencies_s, costs, text_bytes / (end - begin), meter.others_cpu_percent)
 
 
-def _nodes(viewer: Helper) -> int:
-    time.sleep(0.2)
+def _told(viewer: Helper) -> tuple[int, int]:
+    """Return how many nodes the viewer is shown, and how many bytes of text it has had so far."""
     viewer.tell("nodes")
-    return int(viewer.hear("nodes", HEAR_TIMEOUT_S)["nodes"])
+    told = viewer.hear("nodes", HEAR_TIMEOUT_S)
+    return told["nodes"], told["text_bytes"]
 
 
 def _gpumon_page() -> Watched:
