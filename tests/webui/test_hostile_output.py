@@ -61,8 +61,8 @@ def test_hostile_output_keeps_the_page_alive(
     write_all(double, command, text)
     double.end(command, 0)
 
-    expect(tab.locator(".target")).to_contain_text("exit 0", timeout=20_000)
-    expect(tab.locator(".target .output")).to_contain_text(end, timeout=20_000)
+    expect(tab.locator(".target")).to_contain_text("exit 0", timeout=60_000)
+    expect(tab.locator(".target .output")).to_contain_text(end, timeout=60_000)
     assert "\x1b" not in tab.locator(".target .output").inner_text()
     still_answers(tab)
 
