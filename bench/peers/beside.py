@@ -45,4 +45,4 @@ def number(value: float) -> str:
 def _times(more: float, less: float) -> str:
     if less <= 0:
         return f"by {number(more)}"
-    return f"by a factor of {more / less:.2g}" if more >= 2 * less else f"by {100 * (more - less) / more:.0f} %"
+    return f"by a factor of {more / less:.2g}" if more >= 2 * less else f"by {100 * (more - less) / more:.2g} %"

@@ -149,6 +149,10 @@ def _result(ours: Run, our_page: Watched, theirs: GpuHotRun | None, remarks: lis
     if theirs is not None:
         text = theirs.hub.text_bytes_per_s / 1e6
         figures.append(Figure(f"{NODES} nodes: text that gpu-hot makes for each who looks", text, "MB/s"))
+        again = theirs.page.new_connections
+        figures.append(Figure(f"{SHOWN_NODES} nodes: connections that gpu-hot's page opened anew meanwhile", again, ""))
+        again = our_page.new_connections
+        figures.append(Figure(f"{SHOWN_NODES} nodes: connections that gpumon's page opened anew meanwhile", again, ""))
         first = theirs.page.first_opened_s
         figures.append(Figure(f"{SHOWN_NODES} nodes: gpu-hot's first opening after its start", first, "s"))
     return Result(

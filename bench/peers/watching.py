@@ -37,6 +37,7 @@ class Watched:
     first_opened_s: float
     opened_s: list[float]
     bytes_per_s: float
+    new_connections: int
     costs: list[Cost]
     others_cpu_percent: float
 
@@ -59,14 +60,33 @@ def watched(browser: Browser, look: Look, pids: Mapping[str, int], seconds: floa
             kept.pop(0).close()
     time.sleep(SETTLED_AFTER_S)
     meter = Meter({**pids, TAB: _renderer()})
-    before, began = sent_bytes(look.port), time.monotonic()
+    sent = Sent(look.port)
+    began = time.monotonic()
     meter.start()
-    _wait(kept[0], seconds)
+    while time.monotonic() < began + seconds:
+        kept[0].pages[0].wait_for_timeout(1000)  # and lets Playwright go on with its own work
+        sent.read()
     costs = meter.stop()
-    after, wall_s = sent_bytes(look.port), time.monotonic() - began
-    sent = sum(count - before[peer] for peer, count in after.items() if peer in before)
+    wall_s = time.monotonic() - began
     kept[0].close()
-    return Watched(times_s[0], times_s[1:], sent / wall_s, costs, meter.others_cpu_percent)
+    return Watched(times_s[0], times_s[1:], sent.bytes / wall_s, sent.new_connections, costs, meter.others_cpu_percent)
+
+
+class Sent:
+    """Adds up what a port of 127.0.0.1 sends from now on, over whatever connections there are when it is read."""
+
+    def __init__(self, port: int) -> None:
+        self.bytes = 0
+        self.new_connections = 0
+        self._port = port
+        self._last = sent_bytes(port)
+
+    def read(self) -> None:
+        """Take another reading; what a connection sent that has ended since the last one is lost."""
+        now = sent_bytes(self._port)
+        self.bytes += sum(count - self._last.get(peer, 0) for peer, count in now.items())
+        self.new_connections += len(now.keys() - self._last.keys())
+        self._last = now
 
 
 def sent_bytes(port: int) -> dict[str, int]:
@@ -96,11 +116,6 @@ def _open(tab: Page, look: Look) -> float:
     except Error as error:
         raise BenchmarkError(f"its page shows nothing useful in {LONGEST_OPENING_S:.0f} s: {error.message}") from None
     return time.monotonic() - began
-
-
-def _wait(context: BrowserContext, seconds: float) -> None:
-    """Let Playwright go on with its own work meanwhile."""
-    context.pages[0].wait_for_timeout(1000 * seconds)
 
 
 def _renderer() -> int:
