@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.children import Children, Helper
 from bench.delivery import HEAR_TIMEOUT_S, deliver, load_command, quantile
 from bench.deployment import Deployment
+from bench.errors import BenchmarkError
 from bench.peers.beside import Beside
 from bench.peers.places import NotHereError
 from bench.peers.prometheus import REFRESH_S, Scraped, scraped
@@ -72,18 +73,20 @@ def _unwatched_ms() -> float:
         deployment.start()
         load = Helper(children, "load", load_command(deployment, INTERVAL_S))
         load.hear("connected", HEAR_TIMEOUT_S)
-        time.sleep(INTERVAL_S)
-        meter = Meter(deployment.pids())
-        meter.start()  # from the first sample to the last, so that what was published is what it cost
         load.tell("publish")
         load.hear("publishing", HEAR_TIMEOUT_S)
-        time.sleep(ALONE_S)
-        load.tell("stop")
-        published = load.hear("stopped", HEAR_TIMEOUT_S)["published"]
+        time.sleep(2 * INTERVAL_S)  # the first samples make workers, cards and their history
+        meter = Meter(deployment.pids())
+        meter.start()
+        time.sleep(ALONE_S)  # whole intervals, in each of which every worker publishes once
         costs = meter.stop()
+        load.tell("stop")
+        skipped = load.hear("stopped", HEAR_TIMEOUT_S)["skipped"]
         children.check()
         load.end()
-    return 1000 * sum(cost.cpu_s for cost in costs) / int(published)
+    if skipped:
+        raise BenchmarkError(f"{skipped} samples could not be sent, since the broker did not read")
+    return 1000 * sum(cost.cpu_s for cost in costs) / (WORKERS * ALONE_S / INTERVAL_S)
 
 
 def _compared(run: Scraped) -> list[float | None]:
