@@ -193,7 +193,8 @@ def _result(measured: Measured, missing: list[str], text_bytes: int) -> Result:
         about=ABOUT.format(text_bytes=text_bytes),
         command=".venv/bin/python -m bench peers",
         figures=figures,
-        processes=measured.costs,
+        # gpustat --json is only there for a part of the time, so its memory would be that of a moment by chance
+        processes=[cost for cost in measured.costs if cost.name != JSON_EACH],
         remarks=[*remarks, *missing],
         others_cpu_percent=measured.others_cpu_percent,
     )
