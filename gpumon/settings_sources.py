@@ -6,6 +6,7 @@ The file is the one given with `--config`, else `DATA/gpumon.toml`, else `/etc/g
 from __future__ import annotations
 
 import difflib
+import stat
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -105,11 +106,22 @@ def _walk(section: type[Section], prefix: str) -> Iterator[Declaration]:
 def settings_file(data: str, config: Path | None = None) -> Path | None:
     """Return the settings file in use with the data folder `data`, None where there is none. Raises SettingError."""
     if config is not None:
-        if not config.is_file():
+        if not _is_file(config):
             raise SettingError(f"settings file {config} is not there: check --config")
         return config
     beside_data = DataFolder(Path(data)).settings_file
-    return next((path for path in (beside_data, SYSTEM_SETTINGS_FILE) if path.is_file()), None)
+    return next((path for path in (beside_data, SYSTEM_SETTINGS_FILE) if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:
+        raise SettingError(
+            f"{path.parent} is closed to this user: run this as its owner (for a service: sudo -u gpumon gpumon ...)"
+        ) from error
+    except OSError:
+        return False
 
 
 def _from_file(path: Path | None, known: Mapping[str, Declaration]) -> dict[str, tuple[Any, str]]:

@@ -109,3 +109,15 @@ def test_a_join_line_is_shown_neither_by_an_error_nor_by_the_settings(tmp_path: 
     settings = load_settings({"agent.join": "gpumon1.s3cret", "agent.worker_id": "w1"}, {})
     assert "s3cret" not in repr(settings)
     assert "worker_id='w1'" in repr(settings)
+
+
+@pytest.mark.parametrize("config", [None, "closed/gpumon.toml"], ids=["beside the data", "named"])
+def test_a_folder_that_is_closed_to_the_user_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str | None
+) -> None:
+    def closed(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", closed)  # tests may run as root, to whom nothing is closed
+    with pytest.raises(SettingError, match=r"closed is closed to this user: run this as its owner .*sudo -u gpumon"):
+        load_settings({"data": str(tmp_path / "closed")}, {}, tmp_path / config if config else None)
