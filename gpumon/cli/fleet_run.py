@@ -70,7 +70,8 @@ class FleetRun:
         self._statuses: dict[str, str] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._heard = time.monotonic()
-        self._arrivals: queue.Queue[Wrote | Ended] = queue.Queue()
+        # A simple one: Ctrl-C in the middle of the other kind's `get` can leave it locked for good.
+        self._arrivals: queue.SimpleQueue[Wrote | Ended] = queue.SimpleQueue()
         self._outputs = Decoder(CommandOutput)
         self._results = Decoder(CommandResult)
         self._infos = Decoder(Info)

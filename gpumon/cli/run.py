@@ -121,8 +121,8 @@ def _chosen(arguments: argparse.Namespace, fleet: FleetRun) -> list[str]:
 def _followed(fleet: FleetRun, command: Command, runs: Mapping[str, WorkerRun], arguments: argparse.Namespace) -> None:
     is_late = arguments.gather or arguments.json  # shown at the end
     printer = Progress(len(runs), sys.stderr) if is_late else LinePrinter(list(runs), sys.stdout, sys.stderr)
-    fleet.send(command, list(runs))
     try:
+        fleet.send(command, list(runs))
         _shown(fleet, command, runs, printer)
     except KeyboardInterrupt:
         waiting = [worker_id for worker_id, run in runs.items() if run.result is None]
