@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,23 @@ def watched_load(
     payload_bytes = load.hear("publishing", HEAR_TIMEOUT_S)["payload_bytes"]
     time.sleep(max(interval_s, SHORTEST_WARM_UP_S))
     return load, viewer, payload_bytes
+
+
+@contextmanager
+def unwatched(workers: int, interval_s: float) -> Iterator[tuple[Children, Deployment, Helper]]:
+    """Have `workers` workers publish while nobody looks: give the processes, the deployment and the load.
+
+    All of it ends with the block.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
+        deployment = Deployment(Path(name), children)
+        deployment.add_accounts(workers)
+        deployment.start()
+        load = Helper(children, "load", load_command(deployment, interval_s))
+        load.hear("connected", HEAR_TIMEOUT_S)
+        load.tell("publish")
+        load.hear("publishing", HEAR_TIMEOUT_S)
+        yield children, deployment, load
 
 
 def stopped(load: Helper, viewer: Helper) -> tuple[dict[str, Any], dict[str, Any]]:

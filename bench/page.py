@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 from playwright.sync_api import Browser, CDPSession, Page
 
-from bench.children import Children, Helper
-from bench.delivery import HEAR_TIMEOUT_S, load_command
+from bench.children import Children
+from bench.delivery import unwatched
 from bench.deployment import USER, Deployment
 from bench.report import Figure, Result
-from bench.viewer import log_in
+from bench.viewer import browser_cookies
 from tests.browser import chromium
 
 WORKERS = 1000
@@ -60,20 +58,10 @@ HOVER = """async (seconds) => {
 
 def page() -> Result:
     """Open the page on 1,000 workers x 8 GPUs, scroll, hover, and leave it open for ten minutes."""
-    with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
-        deployment = Deployment(Path(name), children)
-        deployment.add_accounts(WORKERS)
-        deployment.start()
-        load = Helper(children, "load", load_command(deployment, INTERVAL_S))
-        load.hear("connected", HEAR_TIMEOUT_S)
-        load.tell("publish")
-        load.hear("publishing", HEAR_TIMEOUT_S)
+    with unwatched(WORKERS, INTERVAL_S) as (children, deployment, _load):
         time.sleep(INTERVAL_S)
         with chromium() as browser:
             figures = _figures(browser, deployment, children)
-        load.tell("stop")
-        load.hear("stopped", HEAR_TIMEOUT_S)
-        load.end()
     return Result(
         name="page",
         title="1,000 workers x 8 GPUs at 5 s in a real browser",
@@ -91,14 +79,11 @@ def page() -> Result:
 
 
 def _figures(browser: Browser, deployment: Deployment, children: Children) -> list[Figure]:
-    cookies = [
-        {"name": cookie.name, "value": cookie.value or "", "url": deployment.page}
-        for cookie in log_in(deployment.page, USER, deployment.password).cookies
-    ]
+    cookies = browser_cookies(deployment.page, USER, deployment.password)
     opened = []
     for _ in range(OPENED):
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.add_cookies(cookies)  # type: ignore[arg-type]
+        context.add_cookies(cookies)
         tab = context.new_page()
         opened.append(_open(tab, deployment.page))
         if len(opened) < OPENED:

@@ -65,6 +65,12 @@ def log_in(page: str, name: str, password: str) -> requests.Session:
     return session
 
 
+def browser_cookies(page: str, name: str, password: str) -> list[Any]:
+    """Return the cookies with which a browser is logged in as this person. Raises BenchmarkError."""
+    cookies = log_in(page, name, password).cookies
+    return [{"name": cookie.name, "value": cookie.value or "", "url": page} for cookie in cookies]
+
+
 class FleetViewer:
     """Watches the fleet view and keeps the arrival of every sample."""
 

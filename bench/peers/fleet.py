@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
-from bench.children import Children, Helper
-from bench.delivery import HEAR_TIMEOUT_S, deliver, load_command, quantile
-from bench.deployment import Deployment
+from bench.delivery import HEAR_TIMEOUT_S, deliver, quantile, unwatched
 from bench.errors import BenchmarkError
 from bench.peers.beside import Beside
 from bench.peers.places import NotHereError
@@ -67,14 +63,7 @@ def fleet() -> Result:
 
 def _unwatched_ms() -> float:
     """Return the CPU of broker and master for a sample while nobody looks, in ms."""
-    with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
-        deployment = Deployment(Path(name), children)
-        deployment.add_accounts(WORKERS)
-        deployment.start()
-        load = Helper(children, "load", load_command(deployment, INTERVAL_S))
-        load.hear("connected", HEAR_TIMEOUT_S)
-        load.tell("publish")
-        load.hear("publishing", HEAR_TIMEOUT_S)
+    with unwatched(WORKERS, INTERVAL_S) as (children, deployment, load):
         time.sleep(2 * INTERVAL_S)  # the first samples make workers, cards and their history
         meter = Meter(deployment.pids())
         meter.start()
@@ -83,7 +72,6 @@ def _unwatched_ms() -> float:
         load.tell("stop")
         skipped = load.hear("stopped", HEAR_TIMEOUT_S)["skipped"]
         children.check()
-        load.end()
     if skipped:
         raise BenchmarkError(f"{skipped} samples could not be sent, since the broker did not read")
     return 1000 * sum(cost.cpu_s for cost in costs) / (WORKERS * ALONE_S / INTERVAL_S)

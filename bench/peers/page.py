@@ -7,13 +7,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import BrowserContext, Route
 
 from bench.children import Children, Helper, wait_until
-from bench.delivery import HEAR_TIMEOUT_S, Run, deliver, load_command, quantile
-from bench.deployment import USER, Deployment
+from bench.delivery import HEAR_TIMEOUT_S, Run, deliver, quantile, unwatched
+from bench.deployment import USER
 from bench.errors import BenchmarkError
 from bench.peers import places
 from bench.peers.beside import Beside
@@ -21,7 +20,7 @@ from bench.peers.gpu_hot import GpuHot
 from bench.peers.watching import TAB, Look, Watched, watched
 from bench.processes import Cost, Meter
 from bench.report import Figure, Result
-from bench.viewer import log_in
+from bench.viewer import browser_cookies
 from tests.browser import chromium
 
 NODES = 100
@@ -103,19 +102,9 @@ def _told(viewer: Helper) -> tuple[int, int]:
 
 
 def _gpumon_page() -> Watched:
-    with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name, Children(Path(name)) as children:
-        deployment = Deployment(Path(name), children)
-        deployment.add_accounts(SHOWN_NODES)
-        deployment.start()
-        load = Helper(children, "load", load_command(deployment, INTERVAL_S))
-        load.hear("connected", HEAR_TIMEOUT_S)
-        load.tell("publish")
-        load.hear("publishing", HEAR_TIMEOUT_S)
+    with unwatched(SHOWN_NODES, INTERVAL_S) as (_children, deployment, _load):
         time.sleep(2 * INTERVAL_S)
-        cookies: Any = [
-            {"name": cookie.name, "value": cookie.value or "", "url": deployment.page}
-            for cookie in log_in(deployment.page, USER, deployment.password).cookies
-        ]
+        cookies = browser_cookies(deployment.page, USER, deployment.password)
         look = Look(
             deployment.page, lambda context: context.add_cookies(cookies), GPUMON_IS_THERE, deployment.page_port
         )
