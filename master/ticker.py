@@ -16,8 +16,9 @@ Task = Callable[[], None]
 class Ticker:
     """Calls each task at its own interval, none before the first of them has passed; constructing it does nothing."""
 
-    def __init__(self, resolution_s: float = 1.0) -> None:
+    def __init__(self, resolution_s: float = 1.0, name: str = "ticker") -> None:
         self._resolution_s = resolution_s
+        self._name = name
         self._tasks: list[tuple[float, Task]] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -30,7 +31,7 @@ class Ticker:
     def start(self) -> None:
         """Begin to call."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from master.peers.questions import Questions
 from master.peers.roster import BEAT_EACH_S, LET_GO_AFTER_S, Roster
 from master.store.engine import Store, StoreError
 from master.store.writer import Writer
+from master.ticker import Ticker
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class Peers:
         self._beaten = self._heard_itself = float("-inf")
         self._begun = 0.0
         self._told_problem: str | None = None
-        self._is_stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ticker = Ticker(LOOK_EACH_S, "peers")
+        self._ticker.every(LOOK_EACH_S, self._look)
         self._due = OncePer(60.0)
 
     @property
@@ -121,16 +121,11 @@ class Peers:
         self._link = link
         link.subscribe(self._topics.every_master_status, 1, self._status_arrived)
         self._begun = time.monotonic()
-        self._is_stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
-        self._thread.start()
+        self._ticker.start()
 
     def stop(self) -> None:
         """Work with the others no more; safe to call twice. What is kept is left for its parts to write."""
-        self._is_stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._ticker.stop()
         self._bus.unsubscribe(AlertChanged, self._alert_changed)
         self._bus.unsubscribe(AlertRulesChanged, self._rules_changed)
         self._handover.stop()
@@ -138,19 +133,10 @@ class Peers:
         self.questions.stop()
         self.channel.stop()
 
-    def _run(self) -> None:
-        while not self._is_stopping.wait(LOOK_EACH_S):
-            self._look_or_tell()
-
-    def _look_or_tell(self) -> None:
-        try:
-            if self._link is not None:
-                self._look(self._link, time.monotonic())
-        except Exception:
-            if self._due("look"):
-                logger.exception("the other masters could not be looked after; it is tried again")
-
-    def _look(self, link: MqttLink, now: float) -> None:
+    def _look(self) -> None:
+        link, now = self._link, time.monotonic()
+        if link is None:
+            return
         if now - self._beaten >= BEAT_EACH_S:
             self._beaten = now
             self.channel.pulse(leads=self.leads)
