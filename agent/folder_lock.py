@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gpumon.errors import StartError
-from gpumon.locks import FolderLock
+from gpumon.locks import FolderLock, alone
+
+_LOCK = "lock"
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> AbstractContextManager[None]:
     """Hold the folder for this agent alone: two with one client id would take the connection from each other.
 
     Raises StartError: when another agent holds it, or the folder cannot be written.
     """
-    lock = _lock_in(folder)
-    if not lock.take(wait=False):
-        raise StartError(f"another agent already runs with {folder}: stop it, or give another --worker-id")
-    try:
-        yield
-    finally:
-        lock.free()
+    refusal = StartError(f"another agent already runs with {folder}: stop it, or give another --worker-id")
+    return alone(folder / _LOCK, refusal)
 
 
 def is_in_use(folder: Path) -> bool:
     """Tell whether an agent runs with this folder; one that cannot be looked at does not count."""
-    lock = _lock_in(folder)
+    lock = FolderLock(folder / _LOCK)
     try:
         is_free = lock.take(wait=False)
     except StartError:
         return False
     lock.free()
     return not is_free
-
-
-def _lock_in(folder: Path) -> FolderLock:
-    return FolderLock(folder / "lock")

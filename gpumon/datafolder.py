@@ -52,6 +52,16 @@ class DataFolder:
         return self.certificates / "ca.crt"
 
     @property
+    def master_lock(self) -> Path:
+        """The lock that whoever writes the database for long holds: a master, a move, a restore."""
+        return self.root / ".master.lock"
+
+    @property
+    def prepare_lock(self) -> Path:
+        """The lock under which the folder and its database are brought up to date."""
+        return self.root / ".prepare.lock"
+
+    @property
     def reach(self) -> Path:
         """How workers reach the broker, as the master has said at its last start; nothing in it is secret."""
         return self.root / "reach.json"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from gpumon.datafolder import DataFolder
 from gpumon.locks import locked
 
 _LAID_OUT = ".restore"
@@ -47,7 +48,7 @@ def finish(root: Path) -> Path | None:
     decided = root / _DECIDED
     if not decided.exists():
         return None
-    with locked(root / ".prepare.lock"):
+    with locked(DataFolder(root).prepare_lock):
         if not decided.exists():  # another process has done it meanwhile
             return None
         return _moved(root, decided)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpumon.errors import StartError
+from gpumon.errors import GpumonError, StartError
 
 
 class FolderLock:
@@ -37,6 +37,18 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+@contextlib.contextmanager
+def alone(path: Path, refusal: GpumonError) -> Iterator[None]:
+    """Hold the lock at `path`. Raises `refusal`: where another process holds it. StartError: as `take` does."""
+    lock = FolderLock(path)
+    if not lock.take(wait=False):
+        raise refusal
+    try:
+        yield
+    finally:
+        lock.free()
 
 
 @contextlib.contextmanager

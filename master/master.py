@@ -84,7 +84,7 @@ class Master:
         queue = queue_address(settings)
         self._way_in = (address, credentials, cafile)
         self._topics = Topics(settings.mqtt.base, settings.home_assistant.prefix)
-        self._lock = FolderLock(data.root / ".master.lock")
+        self._lock = FolderLock(data.master_lock)
         self._store = Store(data)
         self._writer = Writer(self._store)
         self.peers = None if queue is None else Peers(queue, self._store, self._writer, self.bus, self._topics)

@@ -19,7 +19,7 @@ def prepare(data: DataFolder) -> None:
     version; SettingError: when its driver is missing.
     """
     make_folder(data.root)
-    with locked(data.root / ".prepare.lock"):
+    with locked(data.prepare_lock):
         migrate(database_of(data))
         ensure_secret(data.master_secret)
         if not _instance_file(data).exists():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gpumon import folder_swap
 from gpumon.datafolder import DataFolder
-from gpumon.locks import FolderLock, locked
+from gpumon.locks import alone, locked
 from master.audit import Actor, AuditTrail
 from master.backup import archive, postgres
 from master.backup.archive import BackupError, Manifest, Reader, reading_backup
@@ -43,7 +43,8 @@ def restore(path: Path, data: DataFolder, by: Actor) -> Restored:
     With `database.url`, into that database, which must be empty. Raises BackupError, StartError, SettingError: what was
     there before is as it was.
     """
-    with reading_backup(path) as backup, _without_master(data.root):
+    refusal = BackupError(f"a master runs on {data.root}: stop it first")
+    with reading_backup(path) as backup, alone(data.master_lock, refusal):
         _check_fits(backup, path, data)
         new = folder_swap.lay_out(data.root)
         try:
@@ -58,17 +59,6 @@ def restore(path: Path, data: DataFolder, by: Actor) -> Restored:
         before = folder_swap.swap(data.root, (*archive.KEPT, archive.OTHER_SETTINGS, *_DATABASE_FILES))
         kept_settings = data.root / archive.OTHER_SETTINGS if has_other_settings else None
         return Restored(backup.manifest, before, kept_settings)
-
-
-@contextlib.contextmanager
-def _without_master(root: Path) -> Iterator[None]:
-    master = FolderLock(root / ".master.lock")
-    if not master.take(wait=False):
-        raise BackupError(f"a master runs on {root}: stop it first")
-    try:
-        yield
-    finally:
-        master.free()
 
 
 def _check_fits(backup: Reader, path: Path, data: DataFolder) -> None:
@@ -124,7 +114,7 @@ def _belong_to_the_folders_owner(root: Path, new: Path) -> None:
                 os.fsync(file.fileno())
         folder_swap.sync_folder(Path(folder))
     if os.geteuid() == 0 and owner.st_uid != 0:
-        with locked(root / ".prepare.lock"):  # so that it is there, for its owner to open
+        with locked(DataFolder(root).prepare_lock):  # so that it is there, for its owner to open
             pass
         for each in (*root.glob(".*.lock"), new, *new.rglob("*")):
             os.chown(each, owner.st_uid, owner.st_gid)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select
 
 from gpumon.datafolder import DataFolder
 from gpumon.errors import GpumonError, StartError
-from gpumon.locks import FolderLock
+from gpumon.locks import alone
 from master.prepare import prepare
 from master.store.engine import DATABASE_ERRORS, Database, database_of, reading
 from master.store.engine_sqlite import SqliteDatabase
@@ -34,15 +34,11 @@ def move(data: DataFolder, told: Callable[[str, int], None]) -> None:
     source, target = SqliteDatabase(data.database), database_of(data)
     if source.identity() is None:
         raise MoveError(f"there is no database at {source.name}: nothing is to be moved")
-    master = FolderLock(data.root / ".master.lock")
-    if not master.take(wait=False):
-        raise MoveError(f"a master runs on {data.root}: stop it first, so that nothing is written meanwhile")
-    try:
+    refusal = MoveError(f"a master runs on {data.root}: stop it first, so that nothing is written meanwhile")
+    with alone(data.master_lock, refusal):
         prepare(DataFolder(data.root))
         prepare(data)
         _copy(source, target, told)
-    finally:
-        master.free()
 
 
 def _copy(source: Database, target: Database, told: Callable[[str, int], None]) -> None:

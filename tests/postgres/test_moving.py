@@ -78,7 +78,7 @@ def test_nothing_is_moved_while_a_master_runs_or_without_a_place_to(tmp_path: Pa
     prepare(plain)
     with pytest.raises(MoveError, match=r"give database\.url"):
         move(plain, lambda *_: None)
-    lock = FolderLock(data.root / ".master.lock")
+    lock = FolderLock(data.master_lock)
     assert lock.take(wait=False)
     with pytest.raises(MoveError, match="stop it first"):
         move(data, lambda *_: None)

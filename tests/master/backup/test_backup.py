@@ -192,7 +192,7 @@ def test_a_damaged_database_is_told_of_when_the_backup_is_taken(tmp_path: Path, 
 
 
 def test_nothing_is_restored_under_a_running_master(folder: DataFolder, backup: Path) -> None:
-    lock = FolderLock(folder.root / ".master.lock")
+    lock = FolderLock(folder.master_lock)
     assert lock.take(wait=False)
     assert "stop it first" in said_of(backup, folder)
     lock.free()
